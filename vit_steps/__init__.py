@@ -1,0 +1,56 @@
+"""Build a Vision Transformer in five steps, with small functions that also run the real ones.
+
+Importing this package loads torch and the five steps; data, plots, widgets and training are imported by name,
+as in ``from vit_steps.data import load_photo``.
+"""
+
+from vit_steps.agreement import Agreement, compare
+from vit_steps.classification import classify, pool_cls, pool_mean, top_k
+from vit_steps.cls_token import prepend_cls, split_cls
+from vit_steps.encoder import (
+    attention_weights,
+    encoder_block,
+    fused_attention,
+    merge_heads,
+    self_attention,
+    split_heads,
+)
+from vit_steps.patch_embedding import (
+    image2emb_conv,
+    image2emb_naive,
+    image2patches,
+    kernel2weight,
+    patches2image,
+    weight2kernel,
+)
+from vit_steps.position_embedding import add_position, position_similarity, resize_position, sincos_position
+from vit_steps.vit import Trace, ViT
+
+__all__ = [
+    "Agreement",
+    "Trace",
+    "ViT",
+    "add_position",
+    "attention_weights",
+    "classify",
+    "compare",
+    "encoder_block",
+    "fused_attention",
+    "image2emb_conv",
+    "image2emb_naive",
+    "image2patches",
+    "kernel2weight",
+    "merge_heads",
+    "patches2image",
+    "pool_cls",
+    "pool_mean",
+    "position_similarity",
+    "prepend_cls",
+    "resize_position",
+    "self_attention",
+    "sincos_position",
+    "split_cls",
+    "split_heads",
+    "top_k",
+    "weight2kernel",
+]

@@ -1,0 +1,75 @@
+"""Hold two results against each other, and say how close they are."""
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How close two results came: true when their shapes are the same and no number differs by ``tol``.
+
+    Attributes:
+        max_abs_diff: the largest absolute difference; infinite when the shapes differ, NaN when a number is.
+        shapes: of ours and of the reference.
+        ok: whether the two agree.
+    """
+
+    max_abs_diff: float
+    shapes: tuple[tuple[int, ...], tuple[int, ...]]
+    ok: bool
+    line: str = field(repr=False, compare=False)
+
+    def __bool__(self) -> bool:
+        return self.ok
+
+    def __str__(self) -> str:
+        return self.line
+
+    def _ipython_display_(self) -> None:
+        # compare has printed its line; as the last value of a cell it would stand there twice.
+        pass
+
+
+def compare(name: str, ours: Tensor, reference: Tensor, *, tol: float) -> Agreement:
+    """Compare two tensors, print one line about it, and return what was found.
+
+    A result that agrees is printed with the tolerance and not with its own last digits, which differ from one
+    machine to the next: "naive vs conv: equal (max |Δ| < 1e-12)".
+
+    Args:
+        name: what is compared, the first words of the line.
+        ours: a tensor, or anything ``torch.as_tensor`` takes.
+        reference: what it is held against.
+        tol: largest absolute difference that still counts as equal; 0 asks for the same numbers exactly.
+
+    Raises:
+        ValueError: "tol must be at least 0, got -1".
+    """
+    if not tol >= 0:
+        raise ValueError(f"tol must be at least 0, got {tol}")
+    ours, reference = (torch.as_tensor(each).detach() for each in (ours, reference))
+    shapes = (tuple(ours.shape), tuple(reference.shape))
+    difference = _largest_difference(ours, reference) if shapes[0] == shapes[1] else float("inf")
+    ok = difference < tol or difference == 0
+    line = f"{name}: {_verdict(shapes, difference, tol, ok)}"
+    print(line)
+    return Agreement(difference, shapes, ok, line)
+
+
+def _largest_difference(ours: Tensor, reference: Tensor) -> float:
+    if not ours.numel():
+        return 0.0
+    wide = torch.complex128 if ours.is_complex() or reference.is_complex() else torch.float64
+    ours, reference = (each.to("cpu", wide) for each in (ours, reference))
+    # Two infinities of one sign agree, and their difference is NaN.
+    return torch.where(ours == reference, 0.0, (ours - reference).abs()).max().item()
+
+
+def _verdict(shapes: tuple, difference: float, tol: float, ok: bool) -> str:
+    if shapes[0] != shapes[1]:
+        return f"DIFFERENT shapes, {shapes[0]} and {shapes[1]}"
+    if ok:
+        return f"equal (max |Δ| < {tol:g})" if tol else "equal (max |Δ| = 0)"
+    return f"DIFFERENT (max |Δ| = {difference:.2g}, allowed {tol:g})"

@@ -1,0 +1,158 @@
+"""Step 3: position embedding. Learned or sine-cosine, resized to other grids, compared with itself."""
+
+from operator import index
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+
+def add_position(
+    tokens: Float[Tensor, "batch tokens dim"], table: Float[Tensor, "max_num_token dim"]
+) -> Float[Tensor, "batch tokens dim"]:
+    """Add to each token the vector of its place (ViT paper, equation 1).
+
+    Args:
+        tokens: the CLS token and the patches.
+        table: one row per place; the first ``tokens`` rows are used, the same for all images.
+
+    Returns:
+        A new tensor: whoever still holds ``tokens`` sees no change.
+
+    Raises:
+        ValueError: "table has 16 rows, tokens has 17 tokens".
+        TypeError: an argument is not a tensor, or the two have different dtypes.
+    """
+    _check_axes("tokens", tokens, "batch tokens dim")
+    _check_axes("table", table, "max_num_token dim")
+    _check_table_fits(table, tokens)
+    return tokens + table[: tokens.shape[1]]
+
+
+def sincos_position(
+    grid: tuple[int, int], dim: int, *, temperature: float = 10_000.0
+) -> Float[Tensor, "patches dim"]:
+    """Two-dimensional sine-cosine embedding, fixed and not learned (as in MoCo v3 and MAE).
+
+    The first half of a row tells the column, the second half the row of the patch; each half is
+    [sin(place * omega), cos(place * omega)] with ``omega[k] = temperature ** (-k / (dim / 4))``
+    ("Attention is all you need", section 3.5, once for each axis).
+
+    Args:
+        grid: (rows, cols), counted in patches.
+        dim: width of a token, a multiple of 4.
+        temperature: the longest wavelength is about ``2 * pi * temperature`` patches.
+
+    Returns:
+        One row per patch, in row-major order, float32. There is no row for the CLS token.
+
+    Raises:
+        ValueError: "dim 10 is not a multiple of 4".
+        TypeError: a size that is not an integer.
+    """
+    rows, cols = _check_grid("grid", grid)
+    _check_sincos(dim, temperature)
+    omega = temperature ** -(torch.arange(dim // 4, dtype=torch.float64) / (dim // 4))
+    col_angles = torch.arange(cols).repeat(rows)[:, None] * omega
+    row_angles = torch.arange(rows).repeat_interleave(cols)[:, None] * omega
+    angles = [col_angles.sin(), col_angles.cos(), row_angles.sin(), row_angles.cos()]
+    return torch.cat(angles, dim=1).to(torch.get_default_dtype())
+
+
+def resize_position(
+    table: Float[Tensor, "old_tokens dim"],
+    old_grid: tuple[int, int],
+    new_grid: tuple[int, int],
+    *,
+    num_prefix: int = 1,
+) -> Float[Tensor, "new_tokens dim"]:
+    """Fit a learned table to another grid by bicubic interpolation (ViT paper, section 3.2).
+
+    Args:
+        table: ``num_prefix`` rows for tokens that have no place (CLS), then the patches, row-major.
+        old_grid: (rows, cols) that the table was learned for.
+        new_grid: (rows, cols) that are wanted.
+        num_prefix: rows that are kept as they are.
+
+    Returns:
+        ``num_prefix + rows * cols`` rows, antialiased when the grid shrinks, the numbers that timm gives.
+
+    Raises:
+        ValueError: "table has 16 rows, num_prefix 1 and old_grid (4, 4) need 17".
+        TypeError: ``table`` is not a tensor, or a size is not an integer.
+    """
+    _check_axes("table", table, "tokens dim")
+    old_grid, new_grid = _check_grid("old_grid", old_grid), _check_grid("new_grid", new_grid)
+    _check_rows(table, old_grid, num_prefix)
+    prefix, places = table[:num_prefix], table[num_prefix:]
+    picture = places.T.unflatten(1, old_grid)[None]  # N D -> 1 D rows cols
+    resized = F.interpolate(picture, size=new_grid, mode="bicubic", antialias=True)
+    return torch.cat([prefix, resized[0].flatten(1).T])
+
+
+def position_similarity(table: Float[Tensor, "tokens dim"]) -> Float[Tensor, "tokens tokens"]:
+    """Cosine similarity of every position with every other (ViT paper, figure 7 centre).
+
+    Returns:
+        Numbers between -1 and 1, with 1 on the diagonal; 0 where a row of the table is all zeros.
+
+    Raises:
+        ValueError: ``table`` does not have two axes.
+        TypeError: ``table`` is not a tensor.
+    """
+    _check_axes("table", table, "tokens dim")
+    directions = F.normalize(table, dim=1)
+    return directions @ directions.T
+
+
+def _check_axes(name: str, tensor: Tensor, axes: str) -> None:
+    if not isinstance(tensor, Tensor):
+        raise TypeError(f"{name} must be a torch.Tensor, not {type(tensor).__name__}")
+    if tensor.ndim != len(axes.split()):
+        raise ValueError(f"{name} must have the axes ({axes}), got shape {tuple(tensor.shape)}")
+    if not tensor.is_floating_point():
+        raise TypeError(f"{name} must be floating point, got {tensor.dtype}")
+
+
+def _check_table_fits(table: Tensor, tokens: Tensor) -> None:
+    if table.shape[0] < tokens.shape[1]:
+        raise ValueError(f"table has {table.shape[0]} rows, tokens has {tokens.shape[1]} tokens")
+    if table.shape[1] != tokens.shape[2]:
+        raise ValueError(f"table has dim {table.shape[1]}, tokens has dim {tokens.shape[2]}")
+    if table.dtype != tokens.dtype:
+        raise TypeError(f"table is {table.dtype}, tokens is {tokens.dtype}: they must be the same")
+
+
+def _check_integer(name: str, value: int, at_least: int) -> None:
+    try:
+        index(value)
+    except TypeError:
+        raise TypeError(f"{name} must be an integer, got {value!r}") from None
+    if value < at_least:
+        raise ValueError(f"{name} must be at least {at_least}, got {value}")
+
+
+def _check_grid(name: str, grid: tuple[int, int]) -> tuple[int, int]:
+    if not isinstance(grid, (tuple, list)) or len(grid) != 2:
+        raise TypeError(f"{name} must be (rows, cols), got {grid!r}")
+    for axis, size in zip(("rows", "cols"), grid, strict=True):
+        _check_integer(f"{name} {axis}", size, at_least=1)
+    return tuple(grid)
+
+
+def _check_sincos(dim: int, temperature: float) -> None:
+    _check_integer("dim", dim, at_least=4)
+    if dim % 4:
+        raise ValueError(f"dim {dim} is not a multiple of 4: sine and cosine for two axes")
+    if not 0 < temperature < float("inf"):
+        raise ValueError(f"temperature must be positive and finite, got {temperature}")
+
+
+def _check_rows(table: Tensor, grid: tuple[int, int], num_prefix: int) -> None:
+    _check_integer("num_prefix", num_prefix, at_least=0)
+    needed = num_prefix + grid[0] * grid[1]
+    if table.shape[0] != needed:
+        raise ValueError(
+            f"table has {table.shape[0]} rows, num_prefix {num_prefix} and old_grid {grid} need {needed}"
+        )
