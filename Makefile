@@ -1,0 +1,41 @@
+# Every target sets up what it needs by itself; nothing has to be activated.
+PYTHON ?= python3
+PORT ?= 8888
+HOST ?= 127.0.0.1
+ifeq ($(OS),Windows_NT)
+  RUN := .venv/Scripts/python.exe
+else
+  RUN := .venv/bin/python
+endif
+export PYTHONUTF8 := 1
+
+.PHONY: help lab test execute lint environment clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make lab       open the five lessons in JupyterLab   (PORT=8888 HOST=127.0.0.1)"
+	@echo "make test      run all tests, every cell of the lessons included"
+	@echo "make execute   run the lessons afresh and store what they print and draw"
+	@echo "make lint      check the style of the code, notebooks included"
+	@echo "make clean     remove the environment, to start from nothing"
+	@echo "Each sets up what it needs in .venv. Another Python: make PYTHON=python3.12 lab"
+
+lab: environment
+	@$(RUN) -m jupyterlab --ip=$(HOST) --port=$(PORT) --allow-root \
+		--ServerApp.root_dir=. --LabApp.default_url=/lab/tree/notebooks/1_patch_embedding.ipynb
+
+test: environment
+	@$(RUN) -m pytest --nbval -n 2 --dist loadscope
+
+execute: environment
+	@$(RUN) tools/execute.py
+
+lint: environment
+	@$(RUN) -m ruff check .
+	@$(RUN) -m ruff format --check .
+
+environment:
+	@$(PYTHON) tools/environment.py
+
+clean:
+	@$(PYTHON) -c "import shutil; shutil.rmtree('.venv', ignore_errors=True)"

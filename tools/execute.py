@@ -1,0 +1,72 @@
+"""Run the lessons on clean kernels and store what they print and draw: `make execute`.
+
+Running it twice leaves no diff: nothing that changes from run to run (clock times, the ids of widgets,
+the version of Python) is kept. A notebook is replaced only when all its cells have run.
+"""
+
+import json
+import os
+import re
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
+
+NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
+WIDGET_ID = re.compile(r"\b[0-9a-f]{32}\b")
+
+
+def execute(path: Path) -> None:
+    notebook = nbformat.read(path, as_version=4)
+    client = NotebookClient(
+        notebook,
+        timeout=300,
+        kernel_name="python3",
+        record_timing=False,
+        resources={"metadata": {"path": str(path.parent)}},
+    )
+    client.execute()
+    write(normalise(notebook), path)
+
+
+def normalise(notebook):
+    """Drop what differs from run to run, and number the widgets in the order they appear."""
+    notebook.metadata = {
+        "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+        "language_info": {"name": "python"},
+    }
+    for cell in notebook.cells:
+        cell.metadata.pop("execution", None)
+    text = json.dumps(notebook)
+    for number, old in enumerate(dict.fromkeys(WIDGET_ID.findall(text))):
+        text = text.replace(old, f"{number:032x}")
+    return nbformat.from_dict(json.loads(text))
+
+
+def write(notebook, path: Path) -> None:
+    unfinished = path.with_suffix(".unfinished")
+    nbformat.write(notebook, unfinished)
+    os.replace(unfinished, path)
+
+
+def main(names: list[str]) -> int:
+    os.environ.setdefault("PYTHONHASHSEED", "0")
+    failed = 0
+    for path in [Path(name).resolve() for name in names] or sorted(NOTEBOOKS.glob("*.ipynb")):
+        start = time.perf_counter()
+        print(f"{path.name} ... ", end="", flush=True)
+        try:
+            execute(path)
+        except CellExecutionError as error:
+            failed += 1
+            print(f"stopped, and left as it was\n{error}", file=sys.stderr)
+        else:
+            print(f"{time.perf_counter() - start:.1f} s")
+    return failed
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,70 @@
+"""What a notebook needs around a cell: show the source of a function, show a figure with its words."""
+
+import ast
+import inspect
+import textwrap
+from collections.abc import Callable
+from io import BytesIO
+from pathlib import Path
+
+SCREEN_DPI = 100
+
+
+def show_source(*functions: Callable) -> None:
+    """Display functions as they stand in their module, each with the file it comes from.
+
+    Of a docstring only the first line is shown; ``help(function)`` has the rest.
+
+    Example:
+        >>> show_source(image2patches)  # doctest: +SKIP
+
+    Raises:
+        TypeError: something that has no Python source, such as a function written in C.
+    """
+    from IPython.display import Markdown, display
+
+    for function in functions:
+        source = _without_long_docstring(textwrap.dedent(inspect.getsource(function)))
+        file = Path(*Path(inspect.getfile(function)).parts[-2:]).as_posix()
+        display(Markdown(f"```python\n# {file}\n{source.rstrip()}\n```"))
+
+
+def show_figure(figure, alt: str) -> None:
+    """Display a matplotlib figure as a picture with an alternative text, and close it.
+
+    Args:
+        figure: the figure; closing it keeps it from being shown twice.
+        alt: what the picture shows, for a reader who cannot see it.
+
+    Raises:
+        ValueError: ``alt`` is empty.
+    """
+    from IPython.display import display
+    from matplotlib import pyplot as plt
+
+    if not alt.strip():
+        raise ValueError("alt is empty: say what the figure shows")
+    picture = _to_png(figure)
+    width = int.from_bytes(picture[16:20], "big")  # a PNG's header holds its width there
+    shown = {"alt": alt, "width": round(width * SCREEN_DPI / plt.rcParams["savefig.dpi"])}
+    plt.close(figure)
+    display({"image/png": picture, "text/plain": alt}, raw=True, metadata={"image/png": shown})
+
+
+def _to_png(figure) -> bytes:
+    """Render with 255 colours, all that a lesson's figure needs, so that a notebook stays small enough for git."""
+    from PIL import Image
+
+    rendered, packed = BytesIO(), BytesIO()
+    figure.savefig(rendered, format="png")
+    Image.open(rendered).convert("RGB").quantize(255).save(packed, format="png", optimize=True)
+    return packed.getvalue()
+
+
+def _without_long_docstring(source: str) -> str:
+    docstring = ast.parse(source).body[0].body[0]
+    if not isinstance(docstring, ast.Expr) or docstring.end_lineno == docstring.lineno:
+        return source
+    lines = source.splitlines()
+    lines[docstring.lineno - 1 : docstring.end_lineno] = [lines[docstring.lineno - 1] + '"""']
+    return "\n".join(lines)
