@@ -1,7 +1,7 @@
 """Step 5: from tokens to an answer. Pool, classify, name the most probable classes."""
 
 from collections.abc import Callable, Sequence
-from operator import index
+from numbers import Integral
 
 from jaxtyping import Float
 from torch import Tensor
@@ -92,10 +92,9 @@ def _check_scores(logits: Tensor, labels: Sequence[str], k: int) -> Tensor:
     scores = logits.reshape(-1)
     if len(labels) != len(scores):
         raise ValueError(f"labels has {len(labels)} names, logits has {len(scores)} classes")
-    try:
-        index(k)
-    except TypeError:
-        raise TypeError(f"k must be an integer, got {k!r}") from None
+    # To Python, True is an integer; here it never is what the caller meant.
+    if isinstance(k, bool) or not isinstance(k, Integral):
+        raise TypeError(f"k must be an integer, got {k!r}")
     if k < 1:
         raise ValueError(f"k must be at least 1, got {k}")
     if k > len(scores):

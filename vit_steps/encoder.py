@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from operator import index
+from numbers import Integral
 
 import torch.nn.functional as F
 from jaxtyping import Float, Shaped
@@ -140,10 +140,9 @@ def _check_floating(name: str, tensor: Tensor) -> None:
 
 
 def _check_heads(dim: int, num_heads: int) -> None:
-    try:
-        index(num_heads)
-    except TypeError:
-        raise TypeError(f"num_heads must be an integer, got {num_heads!r}") from None
+    # To Python, True is an integer; here it never is what the caller meant.
+    if isinstance(num_heads, bool) or not isinstance(num_heads, Integral):
+        raise TypeError(f"num_heads must be an integer, got {num_heads!r}")
     if num_heads < 1:
         raise ValueError(f"num_heads must be at least 1, got {num_heads}")
     if dim % num_heads:

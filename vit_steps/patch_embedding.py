@@ -1,6 +1,6 @@
 """Step 1: image <-> patches -> patch embeddings, once naively and once as a convolution."""
 
-from operator import index
+from numbers import Integral
 
 import torch.nn.functional as F
 from jaxtyping import Float, Shaped
@@ -141,10 +141,9 @@ def _check_dtypes(**tensors: Tensor) -> None:
 
 def _check_positive(**sizes: int) -> None:
     for name, size in sizes.items():
-        try:
-            index(size)
-        except TypeError:
-            raise TypeError(f"{name} must be an integer, got {size!r}") from None
+        # To Python, True is an integer; here it never is what the caller meant.
+        if isinstance(size, bool) or not isinstance(size, Integral):
+            raise TypeError(f"{name} must be an integer, got {size!r}")
         if size < 1:
             raise ValueError(f"{name} must be at least 1, got {size}")
 

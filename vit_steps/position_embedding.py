@@ -1,6 +1,6 @@
 """Step 3: position embedding. Learned or sine-cosine, resized to other grids, compared with itself."""
 
-from operator import index
+from numbers import Integral
 
 import torch
 import torch.nn.functional as F
@@ -125,10 +125,9 @@ def _check_table_fits(table: Tensor, tokens: Tensor) -> None:
 
 
 def _check_integer(name: str, value: int, at_least: int) -> None:
-    try:
-        index(value)
-    except TypeError:
-        raise TypeError(f"{name} must be an integer, got {value!r}") from None
+    # To Python, True is an integer; here it never is what the caller meant.
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise TypeError(f"{name} must be an integer, got {value!r}")
     if value < at_least:
         raise ValueError(f"{name} must be at least {at_least}, got {value}")
 

@@ -1,7 +1,7 @@
 """The five steps held together by one module: a Vision Transformer with timm's parameter names."""
 
 from collections import OrderedDict
-from operator import index
+from numbers import Integral
 from typing import NamedTuple
 
 import torch
@@ -217,10 +217,9 @@ def _check_arguments(
 
 
 def _check_integer(name: str, size: int, at_least: int) -> None:
-    try:
-        index(size)
-    except TypeError:
-        raise TypeError(f"{name} must be an integer, got {size!r}") from None
+    # To Python, True is an integer; here it never is what the caller meant.
+    if isinstance(size, bool) or not isinstance(size, Integral):
+        raise TypeError(f"{name} must be an integer, got {size!r}")
     if size < at_least:
         raise ValueError(f"{name} must be at least {at_least}, got {size}")
 
