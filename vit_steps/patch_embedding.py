@@ -191,7 +191,9 @@ def _check_convolution(image: Tensor, kernel: Tensor, stride: int) -> None:
     _check_axes("image", image, "batch channels height width")
     _check_kernel(kernel)
     _check_dtypes(image=image, kernel=kernel)
-    _check_positive(stride=stride, kernel_side=kernel.shape[2])
+    # Without channels conv2d gives no components at all, where the matrix product gives zeros.
+    dim, channels, side, _ = kernel.shape
+    _check_positive(stride=stride, kernel_dim=dim, kernel_channels=channels, kernel_side=side)
     if kernel.shape[1] != image.shape[1]:
         raise ValueError(f"kernel has {kernel.shape[1]} channels, image has {image.shape[1]}")
     patch_size = kernel.shape[2]
