@@ -58,3 +58,7 @@ def _check_cls_token(cls_token: Tensor, tokens: Tensor) -> None:
         )
     if cls_token.dtype != tokens.dtype:
         raise TypeError(f"cls_token is {cls_token.dtype}, tokens is {tokens.dtype}: they must be the same")
+    if cls_token.device != tokens.device:
+        raise ValueError(
+            f"cls_token is on {cls_token.device}, tokens is on {tokens.device}: they must be on the same"
+        )

@@ -160,6 +160,8 @@ def _check_query_key(query: Tensor, key: Tensor) -> None:
         raise ValueError(f"head_dim must be at least 1, got {query.shape[3]}")
     if query.dtype != key.dtype:
         raise TypeError(f"query is {query.dtype}, key is {key.dtype}: they must be the same")
+    if query.device != key.device:
+        raise ValueError(f"query is on {query.device}, key is on {key.device}: they must be on the same")
 
 
 def _check_attended(result: tuple) -> tuple:

@@ -93,7 +93,7 @@ def image2emb_naive(
     """
     patches = image2patches(image, patch_size)
     _check_axes("weight", weight, "patch_dim dim")
-    _check_dtypes(image=image, weight=weight)
+    _check_alike(image=image, weight=weight)
     if weight.shape[0] != patches.shape[2]:
         raise ValueError(
             f"weight has {weight.shape[0]} rows, a flattened patch has {patches.shape[2]} elements"
@@ -130,13 +130,15 @@ def _check_axes(name: str, tensor: Tensor, axes: str) -> None:
         raise ValueError(f"{name} must have the axes ({axes}), got shape {tuple(tensor.shape)}")
 
 
-def _check_dtypes(**tensors: Tensor) -> None:
+def _check_alike(**tensors: Tensor) -> None:
     (first, a), (second, b) = tensors.items()
     for name, tensor in tensors.items():
         if not tensor.is_floating_point():
             raise TypeError(f"{name} must be floating point, got {tensor.dtype}")
     if a.dtype != b.dtype:
         raise TypeError(f"{first} is {a.dtype}, {second} is {b.dtype}: they must be the same")
+    if a.device != b.device:
+        raise ValueError(f"{first} is on {a.device}, {second} is on {b.device}: they must be on the same")
 
 
 def _check_positive(**sizes: int) -> None:
@@ -190,7 +192,7 @@ def _check_kernel(kernel: Tensor) -> None:
 def _check_convolution(image: Tensor, kernel: Tensor, stride: int) -> None:
     _check_axes("image", image, "batch channels height width")
     _check_kernel(kernel)
-    _check_dtypes(image=image, kernel=kernel)
+    _check_alike(image=image, kernel=kernel)
     # Without channels conv2d gives no components at all, where the matrix product gives zeros.
     dim, channels, side, _ = kernel.shape
     _check_positive(stride=stride, kernel_dim=dim, kernel_channels=channels, kernel_side=side)

@@ -122,6 +122,8 @@ def _check_table_fits(table: Tensor, tokens: Tensor) -> None:
         raise ValueError(f"table has dim {table.shape[1]}, tokens has dim {tokens.shape[2]}")
     if table.dtype != tokens.dtype:
         raise TypeError(f"table is {table.dtype}, tokens is {tokens.dtype}: they must be the same")
+    if table.device != tokens.device:
+        raise ValueError(f"table is on {table.device}, tokens is on {tokens.device}: they must be on the same")
 
 
 def _check_integer(name: str, value: int, at_least: int) -> None:
