@@ -87,7 +87,9 @@ def resize_position(
     _check_rows(table, old_grid, num_prefix)
     prefix, places = table[:num_prefix], table[num_prefix:]
     picture = places.T.unflatten(1, old_grid)[None]  # N D -> 1 D rows cols
-    resized = F.interpolate(picture, size=new_grid, mode="bicubic", antialias=True)
+    # On the CPU, torch interpolates neither half nor bfloat16.
+    wide = picture.to(torch.promote_types(table.dtype, torch.float32))
+    resized = F.interpolate(wide, size=new_grid, mode="bicubic", antialias=True).to(table.dtype)
     return torch.cat([prefix, resized[0].flatten(1).T])
 
 
@@ -152,6 +154,8 @@ def _check_sincos(dim: int, temperature: float) -> None:
 
 def _check_rows(table: Tensor, grid: tuple[int, int], num_prefix: int) -> None:
     _check_integer("num_prefix", num_prefix, at_least=0)
+    if table.shape[1] < 1:
+        raise ValueError(f"dim of table must be at least 1, got {table.shape[1]}")
     needed = num_prefix + grid[0] * grid[1]
     if table.shape[0] != needed:
         raise ValueError(
