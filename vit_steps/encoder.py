@@ -106,12 +106,14 @@ def encoder_block(
         The new tokens, and the weights that ``attn`` gave.
 
     Raises:
-        TypeError: "attn must return (tokens, weights), got Tensor", or ``tokens`` is not a tensor.
+        ValueError: "mlp gave shape (2, 5, 1) for tokens of shape (2, 5, 8)", and the same for ``attn``.
+        TypeError: "attn must return (tokens, weights), got Tensor", or ``tokens`` is not floating point.
     """
     _check_axes("tokens", tokens, "batch tokens dim")
+    _check_floating("tokens", tokens)
     attended, weights = _check_attended(attn(norm1(tokens)))
-    tokens = tokens + attended
-    return tokens + mlp(norm2(tokens)), weights
+    tokens = tokens + _check_shape("attn", attended, tokens)
+    return tokens + _check_shape("mlp", mlp(norm2(tokens)), tokens), weights
 
 
 def _project_heads(tokens: Tensor, qkv: Callable, num_heads: int) -> list[Tensor]:
@@ -119,6 +121,7 @@ def _project_heads(tokens: Tensor, qkv: Callable, num_heads: int) -> list[Tensor
     _check_floating("tokens", tokens)
     _check_heads(tokens.shape[2], num_heads)
     projected = qkv(tokens)
+    _check_axes("what qkv gave", projected, "batch tokens 3*dim")
     if projected.shape[-1] != 3 * tokens.shape[2]:
         raise ValueError(
             f"qkv gave width {projected.shape[-1]} for tokens of dim {tokens.shape[2]}, "
@@ -169,3 +172,12 @@ def _check_attended(result: tuple) -> tuple:
     if not isinstance(result, tuple) or len(result) != 2:
         raise TypeError(f"attn must return (tokens, weights), got {type(result).__name__}")
     return result
+
+
+def _check_shape(name: str, added: Tensor, tokens: Tensor) -> Tensor:
+    # A sum would broadcast a wrong shape without a complaint.
+    if not isinstance(added, Tensor):
+        raise TypeError(f"{name} must give a torch.Tensor, not {type(added).__name__}")
+    if added.shape != tokens.shape:
+        raise ValueError(f"{name} gave shape {tuple(added.shape)} for tokens of shape {tuple(tokens.shape)}")
+    return added
