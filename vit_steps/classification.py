@@ -51,7 +51,9 @@ def classify(
     return head(pool(norm(tokens)))
 
 
-def top_k(logits: Float[Tensor, "*one classes"], labels: Sequence[str], k: int = 5) -> list[tuple[str, float]]:
+def top_k(
+    logits: Float[Tensor, "*one classes"], labels: Sequence[str], k: int = 5
+) -> list[tuple[str, float]]:
     """Name the ``k`` most probable classes of one image, the most probable first.
 
     Args:
@@ -86,10 +88,16 @@ def _check_scores(logits: Tensor, labels: Sequence[str], k: int) -> Tensor:
     if not isinstance(logits, Tensor):
         raise TypeError(f"logits must be a torch.Tensor, not {type(logits).__name__}")
     if logits.ndim not in (1, 2) or (logits.ndim == 2 and logits.shape[0] != 1):
-        raise ValueError(f"logits must be those of one image, (classes,) or (1, classes), got {tuple(logits.shape)}")
+        raise ValueError(
+            f"logits must be those of one image, (classes,) or (1, classes), got shape {tuple(logits.shape)}"
+        )
     if not logits.is_floating_point():
         raise TypeError(f"logits must be floating point, got {logits.dtype}")
+    if logits.is_meta:
+        raise ValueError("logits is on the meta device: it holds no numbers")
     scores = logits.reshape(-1)
+    if not hasattr(labels, "__len__"):
+        raise TypeError(f"labels must be a sequence of names, not {type(labels).__name__}")
     if len(labels) != len(scores):
         raise ValueError(f"labels has {len(labels)} names, logits has {len(scores)} classes")
     # To Python, True is an integer; here it never is what the caller meant.
