@@ -1,6 +1,8 @@
 """Hold two results against each other, and say how close they are."""
 
 from dataclasses import dataclass, field
+from numbers import Real
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -32,7 +34,7 @@ class Agreement:
         pass
 
 
-def compare(name: str, ours: Tensor, reference: Tensor, *, tol: float) -> Agreement:
+def compare(name: str, ours: Any, reference: Any, *, tol: float) -> Agreement:
     """Compare two tensors, print one line about it, and return what was found.
 
     A result that agrees is printed with the tolerance and not with its own last digits, which differ from one
@@ -45,17 +47,34 @@ def compare(name: str, ours: Tensor, reference: Tensor, *, tol: float) -> Agreem
         tol: largest absolute difference that still counts as equal; 0 asks for the same numbers exactly.
 
     Raises:
-        ValueError: "tol must be at least 0, got -1".
+        ValueError: "tol must be at least 0, got -1", or a tensor on the meta device, which holds no numbers.
+        TypeError: "ours cannot be read as a tensor, it is a NoneType".
     """
-    if not tol >= 0:
-        raise ValueError(f"tol must be at least 0, got {tol}")
-    ours, reference = (torch.as_tensor(each).detach() for each in (ours, reference))
+    _check_tolerance(tol)
+    ours, reference = _to_tensor("ours", ours), _to_tensor("reference", reference)
     shapes = (tuple(ours.shape), tuple(reference.shape))
     difference = _largest_difference(ours, reference) if shapes[0] == shapes[1] else float("inf")
     ok = difference < tol or difference == 0
     line = f"{name}: {_verdict(shapes, difference, tol, ok)}"
     print(line)
     return Agreement(difference, shapes, ok, line)
+
+
+def _check_tolerance(tol: float) -> None:
+    if isinstance(tol, bool) or not isinstance(tol, Real):
+        raise TypeError(f"tol must be a number, got {tol!r}")
+    if not tol >= 0:
+        raise ValueError(f"tol must be at least 0, got {tol}")
+
+
+def _to_tensor(name: str, numbers: Any) -> Tensor:
+    try:
+        tensor = torch.as_tensor(numbers).detach()
+    except (RuntimeError, TypeError, ValueError):
+        raise TypeError(f"{name} cannot be read as a tensor, it is a {type(numbers).__name__}") from None
+    if tensor.is_meta:
+        raise ValueError(f"{name} is on the meta device: it holds no numbers")
+    return tensor
 
 
 def _largest_difference(ours: Tensor, reference: Tensor) -> float:
