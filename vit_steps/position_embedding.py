@@ -1,6 +1,6 @@
 """Step 3: position embedding. Learned or sine-cosine, resized to other grids, compared with itself."""
 
-from numbers import Integral
+from numbers import Integral, Real
 
 import torch
 import torch.nn.functional as F
@@ -45,7 +45,7 @@ def sincos_position(
         temperature: the longest wavelength is about ``2 * pi * temperature`` patches.
 
     Returns:
-        One row per patch, in row-major order, float32. There is no row for the CLS token.
+        One row per patch, in row-major order, in torch's default dtype. There is no row for the CLS token.
 
     Raises:
         ValueError: "dim 10 is not a multiple of 4".
@@ -125,7 +125,9 @@ def _check_table_fits(table: Tensor, tokens: Tensor) -> None:
     if table.dtype != tokens.dtype:
         raise TypeError(f"table is {table.dtype}, tokens is {tokens.dtype}: they must be the same")
     if table.device != tokens.device:
-        raise ValueError(f"table is on {table.device}, tokens is on {tokens.device}: they must be on the same")
+        raise ValueError(
+            f"table is on {table.device}, tokens is on {tokens.device}: they must be on the same"
+        )
 
 
 def _check_integer(name: str, value: int, at_least: int) -> None:
@@ -148,6 +150,8 @@ def _check_sincos(dim: int, temperature: float) -> None:
     _check_integer("dim", dim, at_least=4)
     if dim % 4:
         raise ValueError(f"dim {dim} is not a multiple of 4: sine and cosine for two axes")
+    if isinstance(temperature, bool) or not isinstance(temperature, Real):
+        raise TypeError(f"temperature must be a number, got {temperature!r}")
     if not 0 < temperature < float("inf"):
         raise ValueError(f"temperature must be positive and finite, got {temperature}")
 

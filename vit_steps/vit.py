@@ -1,7 +1,7 @@
 """The five steps held together by one module: a Vision Transformer with timm's parameter names."""
 
 from collections import OrderedDict
-from numbers import Integral
+from numbers import Integral, Real
 from typing import NamedTuple
 
 import torch
@@ -35,7 +35,9 @@ class PatchEmbed(nn.Module):
         super().__init__()
         self.proj = nn.Conv2d(channels, dim, kernel_size=patch_size, stride=patch_size)
 
-    def forward(self, image: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch patches dim"]:
+    def forward(
+        self, image: Float[Tensor, "batch channels height width"]
+    ) -> Float[Tensor, "batch patches dim"]:
         """Embed the patches of an image."""
         return image2emb_conv(image, self.proj.weight, self.proj.stride[0]) + self.proj.bias
 
@@ -167,8 +169,8 @@ class ViT(nn.Module):
     def trace(self, image: Float[Tensor, "batch channels height width"]) -> Trace:
         """Classify images and keep what each step gave, every attention weight included.
 
-        The logits are those of :meth:`forward` to rounding. ``encoded`` is what the last block gave, before the
-        final norm, so ``classify(trace.encoded, model.norm, model.head)`` is ``trace.logits``.
+        The logits are those of :meth:`forward` to rounding. ``encoded`` is what the last block gave, before
+        the final norm, so ``classify(trace.encoded, model.norm, model.head)`` is ``trace.logits``.
 
         Raises: as :meth:`forward`.
         """
@@ -209,8 +211,10 @@ def _check_arguments(
     _check_multiple("image_size height", height, "patch_size", sizes["patch_size"])
     _check_multiple("image_size width", width, "patch_size", sizes["patch_size"])
     _check_multiple("dim", sizes["dim"], "num_heads", sizes["num_heads"])
-    if pool not in POOLS:
+    if pool not in tuple(POOLS):  # a tuple, because a list cannot be looked up in a dict
         raise ValueError(f"pool must be one of {', '.join(POOLS)}, got {pool!r}")
+    if not isinstance(eps, Real):
+        raise TypeError(f"eps must be a number, got {eps!r}")
     if not 0 < eps < 1:
         raise ValueError(f"eps must lie between 0 and 1, got {eps}")
     return pair
