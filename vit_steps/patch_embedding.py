@@ -61,13 +61,7 @@ def weight2kernel(
         ValueError: "weight has 48 rows, channels 1 * patch_size 4 squared is 16".
         TypeError: ``weight`` is not a tensor, or a size is not an integer.
     """
-    _check_axes("weight", weight, "patch_dim dim")
-    _check_positive(channels=channels, patch_size=patch_size)
-    if weight.shape[0] != channels * patch_size**2:
-        raise ValueError(
-            f"weight has {weight.shape[0]} rows, channels {channels} * patch_size {patch_size} squared "
-            f"is {channels * patch_size**2}"
-        )
+    _check_weight(weight, channels, patch_size)
     return weight.T.unflatten(1, (channels, patch_size, patch_size))
 
 
@@ -83,22 +77,19 @@ def kernel2weight(kernel: Shaped[Tensor, "dim channels side side"]) -> Shaped[Te
 
 
 def image2emb_naive(
-    image: Float[Tensor, "batch channels height width"], patch_size: int, weight: Float[Tensor, "patch_dim dim"]
+    image: Float[Tensor, "batch channels height width"],
+    patch_size: int,
+    weight: Float[Tensor, "patch_dim dim"],
 ) -> Float[Tensor, "batch patches dim"]:
     """Embed patches the way the paper writes it: flatten each patch, multiply by E (ViT paper, equation 1).
 
     Raises:
-        ValueError: "weight has 48 rows, a flattened patch has 75 elements", or the image does not divide.
+        ValueError: "weight has 48 rows, channels 1 * patch_size 4 squared is 16", "image height 30 is not a
+            multiple of patch_size 4".
         TypeError: a dtype that is not floating point, or two different ones.
     """
-    patches = image2patches(image, patch_size)
-    _check_axes("weight", weight, "patch_dim dim")
-    _check_alike(image=image, weight=weight)
-    if weight.shape[0] != patches.shape[2]:
-        raise ValueError(
-            f"weight has {weight.shape[0]} rows, a flattened patch has {patches.shape[2]} elements"
-        )
-    return patches @ weight
+    _check_embedding(image, patch_size, weight)
+    return image2patches(image, patch_size) @ weight
 
 
 def image2emb_conv(
@@ -173,14 +164,32 @@ def _check_patches(patches: Tensor, patch_size: int, image_size: tuple[int, int]
     rows, cols = height // patch_size, width // patch_size
     if num_patches != rows * cols:
         raise ValueError(
-            f"patches holds {num_patches} patches, image_size {tuple(image_size)} with patch_size {patch_size} "
-            f"needs {rows * cols}"
+            f"patches holds {num_patches} patches, image_size {tuple(image_size)} "
+            f"with patch_size {patch_size} needs {rows * cols}"
         )
     if patch_dim % patch_size**2:
         raise ValueError(
-            f"patch_dim {patch_dim} of patches is not a multiple of patch_size {patch_size} squared, {patch_size**2}"
+            f"patch_dim {patch_dim} of patches is not a multiple of patch_size {patch_size} squared, "
+            f"{patch_size**2}"
         )
     return rows, cols, patch_dim // patch_size**2
+
+
+def _check_weight(weight: Tensor, channels: int, patch_size: int) -> None:
+    _check_axes("weight", weight, "patch_dim dim")
+    _check_positive(channels=channels, patch_size=patch_size)
+    patch_dim = channels * patch_size**2
+    if weight.shape[0] != patch_dim:
+        raise ValueError(
+            f"weight has {weight.shape[0]} rows, channels {channels} * patch_size {patch_size} squared "
+            f"is {patch_dim}"
+        )
+
+
+def _check_embedding(image: Tensor, patch_size: int, weight: Tensor) -> None:
+    _check_image(image, patch_size)
+    _check_weight(weight, image.shape[1], patch_size)
+    _check_alike(image=image, weight=weight)
 
 
 def _check_kernel(kernel: Tensor) -> None:
@@ -209,5 +218,6 @@ def _check_convolution(image: Tensor, kernel: Tensor, stride: int) -> None:
     for side, size in zip(("height", "width"), image.shape[2:], strict=True):
         if size < patch_size or (size - patch_size) % stride:
             raise ValueError(
-                f"image {side} {size} minus the kernel's side {patch_size} is not a multiple of stride {stride}"
+                f"image {side} {size} minus the kernel's side {patch_size} "
+                f"is not a multiple of stride {stride}"
             )
