@@ -1,4 +1,4 @@
-"""What every test stands on: shapes checked at run time, one thread a worker, timm and torchvision importable."""
+"""What every test stands on: shapes checked at run time, one thread a worker, timm importable."""
 
 import os
 
@@ -6,14 +6,13 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # two workers with two threads ea
 os.environ.setdefault("MPLBACKEND", "agg")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
-from jaxtyping import install_import_hook
-
-# The types in the signatures are checked while the tests run. A door that says what is wrong is tested on
-# the function under the hook: inspect.unwrap(function).
-install_import_hook("vit_steps", "beartype.beartype")
-
+import jaxtyping
 import pytest
 import torch
+
+# The types in the signatures are checked while the tests run. Where a test asks what a door says about a
+# wrong type, it takes the fixture `doors_only`, or the type checker would answer in its place.
+jaxtyping.install_import_hook("vit_steps", "beartype.beartype")
 
 
 def _make_torchvision_importable() -> list:
@@ -34,3 +33,10 @@ _KEPT_ALIVE = _make_torchvision_importable()
 @pytest.fixture(autouse=True)
 def _seed():
     torch.manual_seed(0)
+
+
+@pytest.fixture
+def doors_only():
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
