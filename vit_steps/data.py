@@ -63,7 +63,8 @@ def load_photo(name: str, *, size: int) -> Float[Tensor, "1 3 {size} {size}"]:
     _check_size(size)
     photo = torch.from_numpy(getattr(data, name)().copy()).permute(2, 0, 1)[None] / 255  # H W C -> 1 C H W
     square = _middle_square(photo)
-    return F.interpolate(square, size=(size, size), mode="bilinear", antialias=True)
+    resized = F.interpolate(square, size=(size, size), mode="bilinear", antialias=True)
+    return resized.clamp(0, 1)  # interpolation rounds white to a hair above 1
 
 
 def _middle_square(image: Tensor) -> Tensor:
