@@ -104,8 +104,9 @@ def position_similarity(table: Float[Tensor, "tokens dim"]) -> Float[Tensor, "to
         TypeError: ``table`` is not a tensor.
     """
     _check_axes("table", table, "tokens dim")
-    directions = F.normalize(table, dim=1)
-    return directions @ directions.T
+    # In half precision F.normalize's epsilon is zero, and a row of zeros would be divided by it.
+    directions = F.normalize(table.double(), dim=1)
+    return (directions @ directions.T).to(table.dtype)
 
 
 def _check_axes(name: str, tensor: Tensor, axes: str) -> None:
