@@ -1,0 +1,282 @@
+"""Step 3 against a plain-loop formula, transformers (MAE) and timm, on grids that are not square."""
+
+# ruff: noqa: E501 (one line for each wrong input)
+import math
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from vit_steps import add_position, position_similarity, resize_position, sincos_position
+
+fixed_budget = settings(max_examples=60, deadline=None, derandomize=True, database=None)
+
+
+@pytest.fixture
+def _float64():
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+def test_each_token_gets_the_row_of_its_place():
+    tokens, table = torch.randn(3, 5, 4), torch.randn(9, 4)
+    added = add_position(tokens, table)
+    for b in range(3):
+        for t in range(5):
+            assert torch.equal(added[b, t], tokens[b, t] + table[t])
+
+
+def test_add_position_gives_a_new_tensor_also_when_the_table_fits_exactly():
+    tokens, table = torch.randn(3, 5, 4), torch.randn(5, 4)
+    before = tokens.clone(), table.clone()
+    added = add_position(tokens, table)
+    added += 1
+    assert torch.equal(tokens, before[0])
+    assert torch.equal(table, before[1])
+
+
+def test_one_table_learns_from_all_images():
+    tokens, table = torch.randn(3, 5, 4), torch.randn(9, 4, requires_grad=True)
+    towards = torch.randn(3, 5, 4)
+    (add_position(tokens, table) * towards).sum().backward()
+    torch.testing.assert_close(table.grad[:5], towards.sum(dim=0))
+    assert table.grad[5:].abs().max() == 0
+
+
+def sincos_by_loops(rows, cols, dim, temperature):
+    """The docstring's formula, one number at a time."""
+    quarter = dim // 4
+    table = torch.zeros(rows * cols, dim, dtype=torch.float64)
+    for row in range(rows):
+        for col in range(cols):
+            for k in range(quarter):
+                omega = temperature ** (-k / quarter)
+                place = table[row * cols + col]
+                place[k], place[quarter + k] = math.sin(col * omega), math.cos(col * omega)
+                place[2 * quarter + k], place[3 * quarter + k] = math.sin(row * omega), math.cos(row * omega)
+    return table
+
+
+@pytest.mark.parametrize("grid", [(1, 1), (2, 3), (5, 2), (14, 14)])
+@pytest.mark.parametrize("dim", [4, 12, 64])
+@pytest.mark.parametrize("temperature", [10_000.0, 100.0, 0.5])
+@pytest.mark.usefixtures("_float64")
+def test_sincos_is_what_the_formula_says(grid, dim, temperature):
+    table = sincos_position(grid, dim, temperature=temperature)
+    assert table.dtype == torch.float64
+    torch.testing.assert_close(table, sincos_by_loops(*grid, dim, temperature), atol=1e-12, rtol=0)
+
+
+@pytest.mark.parametrize(("side", "dim"), [(2, 8), (7, 64), (14, 192)])
+def test_sincos_is_the_table_of_mae(side, dim):
+    from transformers import ViTMAEConfig
+    from transformers.models.vit_mae.modeling_vit_mae import ViTMAEEmbeddings
+
+    embeddings = ViTMAEEmbeddings(ViTMAEConfig(hidden_size=dim, image_size=2 * side, patch_size=2))
+    embeddings.initialize_weights()  # inside a ViTMAEModel, transformers 5 leaves the table at zero
+    expected = embeddings.position_embeddings[0, 1:]
+    table = sincos_position((side, side), dim)
+    assert table.dtype == torch.float32
+    torch.testing.assert_close(table, expected.detach(), atol=1e-6, rtol=0)
+
+
+def test_sincos_counts_row_by_row():
+    table = sincos_position((2, 3), 8)
+    assert table.shape == (6, 8)
+    assert torch.equal(table[0, :4], table[3, :4])  # one column, two rows: the first half knows columns only
+    assert torch.equal(table[0, 4:], table[2, 4:])  # one row, two columns
+    assert not torch.allclose(table[0, :4], table[1, :4])
+    assert not torch.allclose(table[0, 4:], table[3, 4:])
+
+
+@pytest.mark.parametrize("num_prefix", [0, 1, 5])
+@pytest.mark.parametrize(
+    ("old_grid", "new_grid"),
+    [
+        ((4, 4), (6, 6)),
+        ((4, 4), (2, 2)),
+        ((3, 5), (7, 2)),
+        ((2, 6), (6, 2)),
+        ((1, 1), (3, 4)),
+        ((8, 5), (5, 8)),
+    ],
+)
+def test_resize_is_timms(old_grid, new_grid, num_prefix):
+    from timm.layers import resample_abs_pos_embed
+
+    table = torch.randn(num_prefix + old_grid[0] * old_grid[1], 12)
+    expected = resample_abs_pos_embed(
+        table[None], new_size=list(new_grid), old_size=list(old_grid), num_prefix_tokens=num_prefix
+    )[0]
+    resized = resize_position(table, old_grid, new_grid, num_prefix=num_prefix)
+    assert resized.shape == (num_prefix + new_grid[0] * new_grid[1], 12)
+    assert torch.equal(resized[:num_prefix], table[:num_prefix])
+    torch.testing.assert_close(resized, expected, atol=1e-6, rtol=0)
+
+
+def test_resize_keeps_the_class_token_by_default():
+    table = torch.randn(13, 4)
+    torch.testing.assert_close(
+        resize_position(table, (3, 4), (6, 5)),
+        resize_position(table, (3, 4), (6, 5), num_prefix=1),
+        atol=0,
+        rtol=0,
+    )
+
+
+@fixed_budget
+@given(st.integers(1, 6), st.integers(1, 6), st.integers(1, 5), st.integers(0, 2))
+def test_resize_to_the_same_grid_changes_nothing(rows, cols, dim, num_prefix):
+    table = torch.randn(num_prefix + rows * cols, dim, dtype=torch.float64)
+    resized = resize_position(table, (rows, cols), (rows, cols), num_prefix=num_prefix)
+    torch.testing.assert_close(resized, table, atol=1e-14, rtol=0)
+
+
+def test_resize_keeps_a_slope_and_its_direction():
+    # A table that says which column it is: bicubic interpolation keeps a straight line straight in the middle.
+    cols = torch.arange(8, dtype=torch.float64).repeat(4)[:, None]
+    resized = resize_position(cols, (4, 8), (4, 16), num_prefix=0).reshape(4, 16)
+    expected = (torch.arange(16, dtype=torch.float64) + 0.5) / 2 - 0.5
+    torch.testing.assert_close(resized[:, 4:-4], expected[4:-4].expand(4, -1), atol=1e-12, rtol=0)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_resize_takes_half_precision(dtype):
+    table = torch.randn(13, 4).to(dtype)
+    resized = resize_position(table, (3, 4), (6, 5))
+    assert resized.dtype == dtype
+    assert torch.equal(resized, resize_position(table.float(), (3, 4), (6, 5)).to(dtype))
+
+
+def test_similarity_is_the_cosine():
+    table = torch.randn(7, 5, dtype=torch.float64)
+    similarity = position_similarity(table)
+    expected = F.cosine_similarity(table[:, None], table[None], dim=-1)
+    torch.testing.assert_close(similarity, expected, atol=1e-12, rtol=0)
+    for i in range(7):
+        for j in range(7):
+            cosine = table[i] @ table[j] / (table[i].norm() * table[j].norm())
+            assert abs(similarity[i, j] - cosine) < 1e-12
+    torch.testing.assert_close(similarity.diagonal(), torch.ones(7, dtype=torch.float64), atol=1e-12, rtol=0)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_a_row_of_zeros_is_similar_to_nothing(dtype):
+    table = torch.tensor([[3, 4], [0, 0]], dtype=dtype)
+    assert position_similarity(table).tolist() == [[pytest.approx(1, abs=1e-2), 0], [0, 0]]
+
+
+def test_similarity_does_not_depend_on_length():
+    table, stretch = torch.randn(6, 5, dtype=torch.float64), torch.tensor([1e-6, 0.1, 1, 3, 50, 1e6])[:, None]
+    torch.testing.assert_close(
+        position_similarity(table * stretch), position_similarity(table), atol=1e-12, rtol=0
+    )
+
+
+def test_nothing_is_changed_in_place():
+    table = torch.randn(13, 4)
+    before = table.clone()
+    resize_position(table, (3, 4), (6, 5))
+    position_similarity(table)
+    assert torch.equal(table, before)
+
+
+def test_resized_rows_share_no_memory_with_the_table():
+    table = torch.randn(13, 4)
+    before = table.clone()
+    resize_position(table, (3, 4), (3, 4)).add_(1)
+    assert torch.equal(table, before)
+
+
+def test_views_gradients_and_the_meta_device():
+    turned = torch.randn(4, 13, dtype=torch.float64).T
+    assert torch.equal(
+        resize_position(turned, (3, 4), (6, 5)), resize_position(turned.contiguous(), (3, 4), (6, 5))
+    )
+    assert torch.equal(position_similarity(turned), position_similarity(turned.contiguous()))
+    table = torch.randn(7, 4, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda t: resize_position(t, (2, 3), (4, 2)), table)
+    assert torch.autograd.gradcheck(position_similarity, table)
+    assert resize_position(turned.to("meta"), (3, 4), (6, 5)).shape == (31, 4)
+
+
+TOKENS, TABLE = torch.zeros(2, 17, 8), torch.zeros(17, 8)
+
+
+@pytest.mark.parametrize(
+    ("function", "arguments", "error", "message"),
+    [
+        (add_position, (TOKENS, TABLE[:16]), ValueError, "table has 16 rows, tokens has 17 tokens"),
+        (add_position, (TOKENS, TABLE[:, :7]), ValueError, "table has dim 7, tokens has dim 8"),
+        (add_position, (TOKENS, TABLE[:, :1]), ValueError, "table has dim 1, tokens has dim 8"),
+        (add_position, (TOKENS, TABLE[None]), ValueError, "table must have the axes (max_num_token dim), got shape (1, 17, 8)"),
+        (add_position, (TOKENS[0], TABLE), ValueError, "tokens must have the axes (batch tokens dim), got shape (17, 8)"),
+        (add_position, (TOKENS.numpy(), TABLE), TypeError, "tokens must be a torch.Tensor, not ndarray"),
+        (add_position, (TOKENS, None), TypeError, "table must be a torch.Tensor, not NoneType"),
+        (add_position, (TOKENS.long(), TABLE), TypeError, "tokens must be floating point, got torch.int64"),
+        (add_position, (TOKENS, TABLE.double()), TypeError, "table is torch.float64, tokens is torch.float32: they must be the same"),
+        (add_position, (TOKENS, TABLE.to("meta")), ValueError, "table is on meta, tokens is on cpu: they must be on the same"),
+        (sincos_position, ((2, 2), 10), ValueError, "dim 10 is not a multiple of 4: sine and cosine for two axes"),
+        (sincos_position, ((2, 2), 0), ValueError, "dim must be at least 4, got 0"),
+        (sincos_position, ((2, 2), 8.0), TypeError, "dim must be an integer, got 8.0"),
+        (sincos_position, ((2, 0), 8), ValueError, "grid cols must be at least 1, got 0"),
+        (sincos_position, ((2.5, 2), 8), TypeError, "grid rows must be an integer, got 2.5"),
+        (sincos_position, ((True, 2), 8), TypeError, "grid rows must be an integer, got True"),
+        (sincos_position, (4, 8), TypeError, "grid must be (rows, cols), got 4"),
+        (sincos_position, ((1, 2, 2), 8), TypeError, "grid must be (rows, cols), got (1, 2, 2)"),
+        (resize_position, (TABLE[:16], (4, 4), (6, 6)), ValueError, "table has 16 rows, num_prefix 1 and old_grid (4, 4) need 17"),
+        (resize_position, (TABLE, (2, 4), (6, 6)), ValueError, "table has 17 rows, num_prefix 1 and old_grid (2, 4) need 9"),
+        (resize_position, (TABLE[None], (4, 4), (6, 6)), ValueError, "table must have the axes (tokens dim), got shape (1, 17, 8)"),
+        (resize_position, (TABLE[:, :0], (4, 4), (6, 6)), ValueError, "dim of table must be at least 1, got 0"),
+        (resize_position, (TABLE.cfloat(), (4, 4), (6, 6)), TypeError, "table must be floating point, got torch.complex64"),
+        (resize_position, (TABLE, (4, 4), (0, 6)), ValueError, "new_grid rows must be at least 1, got 0"),
+        (resize_position, (TABLE, (4, 4), (6, 6.5)), TypeError, "new_grid cols must be an integer, got 6.5"),
+        (resize_position, (TABLE, 4, (6, 6)), TypeError, "old_grid must be (rows, cols), got 4"),
+        (position_similarity, (TOKENS,), ValueError, "table must have the axes (tokens dim), got shape (2, 17, 8)"),
+        (position_similarity, (TABLE.int(),), TypeError, "table must be floating point, got torch.int32"),
+        (position_similarity, (np.zeros((3, 4)),), TypeError, "table must be a torch.Tensor, not ndarray"),
+    ],
+)  # fmt: skip
+@pytest.mark.usefixtures("doors_only")
+def test_the_door_names_what_is_wrong(function, arguments, error, message):
+    with pytest.raises(error) as caught:
+        function(*arguments)
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    ("temperature", "error", "message"),
+    [
+        (0, ValueError, "temperature must be positive and finite, got 0"),
+        (-1.0, ValueError, "temperature must be positive and finite, got -1.0"),
+        (math.inf, ValueError, "temperature must be positive and finite, got inf"),
+        (math.nan, ValueError, "temperature must be positive and finite, got nan"),
+        ("hot", TypeError, "temperature must be a number, got 'hot'"),
+        (True, TypeError, "temperature must be a number, got True"),
+    ],
+)
+@pytest.mark.usefixtures("doors_only")
+def test_a_temperature_is_positive(temperature, error, message):
+    with pytest.raises(error) as caught:
+        sincos_position((2, 2), 8, temperature=temperature)
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    ("num_prefix", "error", "message"),
+    [
+        (-1, ValueError, "num_prefix must be at least 0, got -1"),
+        (2, ValueError, "table has 17 rows, num_prefix 2 and old_grid (4, 4) need 18"),
+        (1.0, TypeError, "num_prefix must be an integer, got 1.0"),
+        (True, TypeError, "num_prefix must be an integer, got True"),
+    ],
+)
+@pytest.mark.usefixtures("doors_only")
+def test_a_prefix_is_counted(num_prefix, error, message):
+    with pytest.raises(error) as caught:
+        resize_position(TABLE, (4, 4), (6, 6), num_prefix=num_prefix)
+    assert str(caught.value) == message
