@@ -1,0 +1,103 @@
+"""The two descriptions of the environment say the same, and setting it up fails in one clear line."""
+
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parent.parent
+CONDA_NAMES = {"pytorch": "torch", "matplotlib-base": "matplotlib", "huggingface_hub": "huggingface-hub"}
+
+
+def project() -> dict:
+    return tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+
+def ranges(lines: list[str]) -> dict[str, str]:
+    parts = (re.fullmatch(r"([\w-]+)(.*)", line) for line in lines)
+    return {CONDA_NAMES.get(match[1], match[1]): match[2] for match in parts}
+
+
+def test_conda_gets_what_pip_gets():
+    pip = ranges(sum(project()["optional-dependencies"].values(), project()["dependencies"]))
+    pip["python"] = project()["requires-python"]
+    listed = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
+    conda = ranges([line for line in listed if isinstance(line, str)])
+    del conda["pip"]
+    assert conda == pip
+
+
+def test_every_dependency_is_pinned():
+    pinned = re.findall(r"^([\w-]+)==", (ROOT / "constraints.txt").read_text(), flags=re.M)
+    wanted = ranges(sum(project()["optional-dependencies"].values(), project()["dependencies"]))
+    assert wanted.keys() <= set(pinned)
+
+
+def test_the_setup_script_asks_for_the_python_that_the_package_asks_for():
+    oldest = re.search(r"OLDEST = \((\d+), (\d+)\)", (ROOT / "tools" / "environment.py").read_text())
+    assert project()["requires-python"] == f">={oldest[1]}.{oldest[2]}"
+
+
+@pytest.fixture
+def fresh(tmp_path):
+    """A copy of what `make` needs, and a way to run it there."""
+    for name in ("pyproject.toml", "constraints.txt", "README.md", "LICENSE"):
+        (tmp_path / name).write_bytes((ROOT / name).read_bytes())
+    (tmp_path / "tools").mkdir()
+    script = tmp_path / "tools" / "environment.py"
+    script.write_bytes((ROOT / "tools" / "environment.py").read_bytes())
+
+    def run(**variables: str) -> subprocess.CompletedProcess:
+        return subprocess.run(
+            [sys.executable, str(script)], capture_output=True, text=True, env={**os.environ, **variables}
+        )
+
+    return tmp_path, script, run
+
+
+def test_an_old_python_says_so_in_one_line(fresh):
+    _, script, run = fresh
+    script.write_text(script.read_text().replace("OLDEST = (3, 11)", "OLDEST = (3, 99)"))
+    result = run()
+    assert result.returncode == 1
+    assert re.fullmatch(r"vit-steps: Python 3\.99 or newer is needed, this is 3\.\d+ .*\n", result.stderr)
+
+
+def test_no_network_says_so_in_one_line_and_a_half_made_environment_is_mended(fresh):
+    folder, _, run = fresh
+    nowhere = {"PIP_INDEX_URL": "http://127.0.0.1:9/", "PIP_CONFIG_FILE": os.devnull, "PIP_FIND_LINKS": ""}
+    nowhere |= {"PIP_EXTRA_INDEX_URL": "", "PIP_RETRIES": "0", "PIP_NO_CACHE_DIR": "1"}
+    result = run(**nowhere)
+    assert result.returncode == 1
+    assert result.stderr == (
+        "vit-steps: The packages could not be downloaded: is there a network? "
+        "Run the same command again when there is.\n"
+    )
+    leftover = folder / ".venv" / "half-made"
+    leftover.touch()
+    again = run(**nowhere)
+    assert "An earlier setup was interrupted: starting it again." in again.stdout
+    assert not leftover.exists()
+
+
+def test_a_ready_environment_is_left_alone(fresh):
+    folder, _, run = fresh
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder / ".venv"], check=True)
+    sys.path.insert(0, str(folder / "tools"))
+    try:
+        import environment
+    finally:
+        sys.path.pop(0)
+    before = os.getcwd()
+    os.chdir(folder)
+    try:
+        Path(environment.STAMP).write_text(environment.fingerprint())
+    finally:
+        os.chdir(before)
+    result = run()
+    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
