@@ -34,7 +34,7 @@ class Agreement:
         pass
 
 
-def compare(name: str, ours: Any, reference: Any, *, tol: float) -> Agreement:
+def compare(name: str, ours: Any, reference: Any, *, tol: int | float) -> Agreement:
     """Compare two tensors, print one line about it, and return what was found.
 
     A result that agrees is printed with the tolerance and not with its own last digits, which differ from one
@@ -60,7 +60,7 @@ def compare(name: str, ours: Any, reference: Any, *, tol: float) -> Agreement:
     return Agreement(difference, shapes, ok, line)
 
 
-def _check_tolerance(tol: float) -> None:
+def _check_tolerance(tol: int | float) -> None:
     if isinstance(tol, bool) or not isinstance(tol, Real):
         raise TypeError(f"tol must be a number, got {tol!r}")
     if not tol >= 0:
@@ -86,7 +86,7 @@ def _largest_difference(ours: Tensor, reference: Tensor) -> float:
     return torch.where(ours == reference, 0.0, (ours - reference).abs()).max().item()
 
 
-def _verdict(shapes: tuple, difference: float, tol: float, ok: bool) -> str:
+def _verdict(shapes: tuple, difference: float, tol: int | float, ok: bool) -> str:
     if shapes[0] != shapes[1]:
         return f"DIFFERENT shapes, {shapes[0]} and {shapes[1]}"
     if ok:

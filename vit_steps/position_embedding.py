@@ -31,7 +31,7 @@ def add_position(
 
 
 def sincos_position(
-    grid: tuple[int, int], dim: int, *, temperature: float = 10_000.0
+    grid: tuple[int, int], dim: int, *, temperature: int | float = 10_000.0
 ) -> Float[Tensor, "patches dim"]:
     """Two-dimensional sine-cosine embedding, fixed and not learned (as in MoCo v3 and MAE).
 
@@ -147,7 +147,7 @@ def _check_grid(name: str, grid: tuple[int, int]) -> tuple[int, int]:
     return tuple(grid)
 
 
-def _check_sincos(dim: int, temperature: float) -> None:
+def _check_sincos(dim: int, temperature: int | float) -> None:
     _check_integer("dim", dim, at_least=4)
     if dim % 4:
         raise ValueError(f"dim {dim} is not a multiple of 4: sine and cosine for two axes")
