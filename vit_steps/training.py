@@ -1,10 +1,13 @@
-"""Fit a ViT on images and labels, on one core or many machines, and keep it in a file that is never unpickled."""
+"""Fit a ViT on images and labels, on one core or many machines; keep it in a file that is never unpickled."""
 
+import argparse
 import hashlib
 import json
 import math
 import os
+import shlex
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -21,12 +24,13 @@ from accelerate import Accelerator
 from accelerate.utils import DataLoaderConfiguration
 from jaxtyping import Float, Int
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 from tqdm.auto import tqdm
 
-from vit_steps.vit import ViT
+from vit_steps.data import load_digits_images, load_image_folder, split_in_three
+from vit_steps.vit import POOLS, ViT
 
 SHIPPED = Path(__file__).parent / "weights" / "digits.safetensors"
 PRECISIONS = ("no", "bf16")
@@ -38,9 +42,9 @@ MAX_GRADIENT = 1.0
 class History:
     """What :func:`fit` saw, one number for each epoch.
 
-    ``loss`` is the mean over the training steps, label smoothing included; ``valid_accuracy`` lies in [0, 1] and
-    is empty where there was nothing to validate on; ``seconds`` are those of the wall clock and count for
-    nothing when two histories are compared. ``stopped`` says whether Ctrl-C cut the last epoch short.
+    ``loss`` is the mean over the training steps, label smoothing included; ``valid_accuracy`` lies in [0, 1]
+    and is empty where there was nothing to validate on; ``seconds`` are those of the wall clock and count
+    for nothing when two histories are compared. ``stopped`` says whether Ctrl-C cut the last epoch short.
     """
 
     loss: list[float] = field(default_factory=list)
@@ -65,15 +69,15 @@ class Recipe(NamedTuple):
 
 def fit(
     model: ViT,
-    train: tuple[Float[Tensor, "train channels height width"], Int[Tensor, "train"]],
-    valid: tuple[Float[Tensor, "valid channels height width"], Int[Tensor, "valid"]] | None,
+    train: tuple[Float[Tensor, "train channels height width"], Int[Tensor, " train"]],
+    valid: tuple[Float[Tensor, "valid channels height width"], Int[Tensor, " valid"]] | None,
     *,
     epochs: int,
     batch_size: int = 64,
     lr: float = 3e-3,
     weight_decay: float = 0.05,
     label_smoothing: float = 0.1,
-    augment: float = 0.1,
+    augment: float = 0.15,
     average: float = 0.995,
     seed: int = 0,
     mixed_precision: str = "no",
@@ -97,7 +101,7 @@ def fit(
         lr: highest learning rate, reached after a tenth of all steps.
         weight_decay: as in AdamW (Loshchilov and Hutter, arXiv 1711.05101).
         label_smoothing: share of the target that is spread over all classes, in [0, 1).
-        augment: how far a random affine map may lie from doing nothing, see :func:`random_affine`; 0 for none.
+        augment: how far an affine map may lie from doing nothing, see :func:`random_affine`; 0 for none.
         average: share of the old average that outlives a step; 0 for no average.
         seed: of the order of images and of the affine maps.
         mixed_precision: "no", or "bf16" for products in bfloat16.
@@ -109,9 +113,9 @@ def fit(
         The history, one number for each epoch.
 
     Raises:
-        ValueError: "train has 64 images and 63 labels", "train labels must lie in 0 to 9, got 10", "batch_size
-            64 is not a multiple of the 3 processes", "checkpoint run.safetensors belongs to another run: lr
-            was 0.003, is 0.001".
+        ValueError: "train has 64 images and labels of shape (63,)", "train labels must lie in 0 to 9, got
+            10", "batch_size 64 is not a multiple of the 3 processes", "checkpoint run.safetensors belongs to
+            another run: lr was 0.003, is 0.001".
         TypeError: an argument of the wrong kind.
 
     Example:
@@ -270,7 +274,7 @@ class _Run:
 
 def accuracy(
     model: nn.Module,
-    images_and_labels: tuple[Float[Tensor, "images channels height width"], Int[Tensor, "images"]],
+    images_and_labels: tuple[Float[Tensor, "images channels height width"], Int[Tensor, " images"]],
     *,
     batch_size: int = 256,
 ) -> float:
@@ -366,7 +370,7 @@ def load_checkpoint(path: str | os.PathLike | None = None) -> ViT:
 
     Raises:
         FileNotFoundError: "there is no file model.safetensors".
-        ValueError: says what is wrong with which file, for one that is damaged, cut short or not of this kind.
+        ValueError: says what is wrong with which file, be it damaged, cut short or of another kind.
     """
     path = SHIPPED if path is None else path
     tensors, header = _read(path, "model")
@@ -409,7 +413,7 @@ def _write(path: str | os.PathLike, tensors: dict[str, Tensor], header: dict) ->
     header = json.dumps(header | {"digest": _digest(tensors)})
     draft = path.with_name(f".{path.name}.draft")
     try:
-        save_file(tensors, draft, metadata={"vit_steps": header})
+        draft.write_bytes(save(tensors, metadata={"vit_steps": header}))
         os.replace(draft, path)
     finally:
         draft.unlink(missing_ok=True)
@@ -607,3 +611,158 @@ def _check_labels(name: str, labels: Tensor, images: int, classes: int) -> None:
     wrong = labels[(labels < 0) | (labels >= classes)]
     if len(wrong):
         raise ValueError(f"{name} labels must lie in 0 to {classes - 1}, got {wrong[0].item()}")
+
+
+EXAMPLES = """examples:
+  the digits of scikit-learn, in seconds
+    python -m vit_steps.training --data digits --out digits.safetensors
+  small patches, whose attention is worth a look, in minutes
+    python -m vit_steps.training --data digits --patch-size 2 --depth 4 --epochs 200
+  a folder with one subfolder of images for each class, in a run that can be killed and started again
+    python -m vit_steps.training --data pets --image-size 96 --patch-size 8 --dim 192 --depth 6 --heads 6 \\
+        --checkpoint run.safetensors --out pets.safetensors
+  two processes on this machine; all GPUs of this machine
+    accelerate launch --cpu --num_processes 2 -m vit_steps.training --data digits
+    accelerate launch --multi_gpu -m vit_steps.training --data pets --mixed-precision bf16 --batch-size 512
+"""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run ``python -m vit_steps.training``: 0 when all went well, 130 when Ctrl-C ended it early."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    try:
+        _check_writable(options.out)
+        parts, classes = _load_parts(options)
+        model = _model_of(options, parts["train"][0], len(classes)).to(_accelerator().device)
+        _say(_plan(options, model, parts))
+        history = fit(
+            model, parts["train"], parts["valid"], checkpoint=options.checkpoint, **_recipe(options)
+        )
+    except (ValueError, TypeError, OSError) as error:
+        parser.error(str(error))
+    found = accuracy(model, parts["test"])
+    _say(_outcome(history, found, len(parts["train"][1]), len(parts["test"][1])))
+    if _accelerator().is_main_process:
+        save_checkpoint(model.cpu(), options.out, notes=_notes(options, arguments, classes, history, found))
+    return 130 if history.stopped else 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m vit_steps.training",
+        description="Train a Vision Transformer, test it on images it never saw, and write it to a file.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    for name, default, text in OPTIONS:
+        kind = str if default is None else type(default)
+        shown = "" if default is None else " (%(default)s)"
+        parser.add_argument(f"--{name}", default=default, type=kind, help=text + shown)
+    parser.add_argument("--pool", default="cls", choices=POOLS, help="what the head reads (%(default)s)")
+    parser.add_argument(
+        "--broken", default="refuse", choices=("refuse", "skip"), help="files that are no images"
+    )
+    parser.add_argument(
+        "--mixed-precision", default="no", choices=PRECISIONS, help="bf16 where there is a GPU"
+    )
+    return parser
+
+
+OPTIONS = (
+    ("data", "digits", '"digits", or a folder with one subfolder of images for each class'),
+    ("out", "model.safetensors", "file for the model"),
+    ("checkpoint", None, "file written after every epoch; the same command goes on from it"),
+    ("image-size", 64, "side of the square that images of a folder are brought to, in pixels"),
+    ("channels", 3, "of the images of a folder: 3 for colour, 1 for grey"),
+    ("patch-size", 4, "side of a patch, in pixels"),
+    ("dim", 64, "width of a token"),
+    ("depth", 3, "number of encoder blocks"),
+    ("heads", 4, "heads of each attention"),
+    ("epochs", 60, "how often each image is seen"),
+    ("batch-size", 64, "images in a step, over all processes together"),
+    ("lr", 3e-3, "highest learning rate"),
+    ("weight-decay", 0.05, "of AdamW"),
+    ("label-smoothing", 0.1, "share of the target spread over all classes"),
+    ("augment", 0.15, "strength of the random affine maps, 0 for none"),
+    ("average", 0.995, "share of the averaged weights that outlives a step"),
+    ("seed", 0, "of the split, the parameters, the order and the affine maps"),
+)
+
+
+def _load_parts(options: argparse.Namespace) -> tuple[dict[str, tuple[Tensor, Tensor]], tuple[str, ...]]:
+    if options.data == "digits":
+        parts = {split: load_digits_images(split, seed=options.seed) for split in ("train", "valid", "test")}
+        return parts, tuple("0123456789")
+    folder = load_image_folder(
+        options.data, size=options.image_size, channels=options.channels, broken=options.broken
+    )
+    places = split_in_three(folder.labels, seed=options.seed)
+    parts = {split: (folder.images[some], folder.labels[some]) for split, some in places.items()}
+    return parts, folder.classes
+
+
+def _model_of(options: argparse.Namespace, images: Tensor, classes: int) -> ViT:
+    return fresh_model(
+        seed=options.seed,
+        image_size=tuple(images.shape[2:]),
+        patch_size=options.patch_size,
+        channels=images.shape[1],
+        dim=options.dim,
+        depth=options.depth,
+        num_heads=options.heads,
+        mlp_dim=4 * options.dim,
+        num_classes=classes,
+        pool=options.pool,
+    )
+
+
+def _recipe(options: argparse.Namespace) -> dict:
+    return {name: getattr(options, name) for name in Recipe._fields}
+
+
+def _plan(options: argparse.Namespace, model: ViT, parts: dict[str, tuple[Tensor, Tensor]]) -> str:
+    accelerator, config = _accelerator(), model.config
+    counts = ", ".join(f"{len(labels)} {split}" for split, (_, labels) in parts.items())
+    size = " x ".join(map(str, parts["train"][0].shape[1:]))
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    lines = {"data": f"{options.data}: {counts} images of {size}, {config['num_classes']} classes"}
+    lines["patches"] = f"{model.grid[0]} x {model.grid[1]} of {config['patch_size']} pixels"
+    lines["model"] = f"dim {config['dim']}, depth {config['depth']}, {config['num_heads']} heads, "
+    lines["model"] += f"{config['pool']} pooled, {parameters:,} parameters"
+    lines["recipe"] = ", ".join(f"{name} {value}" for name, value in _recipe(options).items())
+    lines["machine"] = f"{accelerator.num_processes} process(es) on {accelerator.device.type}"
+    lines["writes"] = options.out + (f", {options.checkpoint}" if options.checkpoint else "")
+    return "\n".join(f"{name:8} {line}" for name, line in lines.items())
+
+
+def _outcome(history: History, found: float, trained: int, tested: int) -> str:
+    speed = trained * len(history.seconds) / sum(history.seconds)
+    lines = [f"{speed:,.0f} images per second in training, validation included"]
+    if history.stopped:
+        lines.append(f"stopped by Ctrl-C in epoch {len(history.loss)}; the best epoch so far is kept")
+    lines.append(f"best accuracy in validation {max(history.valid_accuracy):.2%}")
+    lines.append(f"accuracy in test {found:.2%} ({round(found * tested)} of {tested} images)")
+    return "\n".join(lines)
+
+
+def _notes(
+    options: argparse.Namespace, arguments: list[str] | None, classes: tuple, history: History, found: float
+) -> dict:
+    """Say in the file what it is and how to make it again."""
+    words = sys.argv[1:] if arguments is None else arguments
+    return {
+        "command": shlex.join(["python", "-m", "vit_steps.training", *words]),
+        "classes": classes,
+        "split_seed": options.seed,
+        "valid_accuracy": max(history.valid_accuracy),
+        "test_accuracy": found,
+    }
+
+
+def _say(text: str) -> None:
+    _accelerator().print(text, flush=True)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
