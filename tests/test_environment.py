@@ -75,8 +75,8 @@ def test_no_network_says_so_in_one_line_and_a_half_made_environment_is_mended(fr
     result = run(**nowhere)
     assert result.returncode == 1
     assert result.stderr == (
-        "vit-steps: The packages could not be downloaded: is there a network? "
-        "Run the same command again when there is.\n"
+        "vit-steps: The packages could not be downloaded. Is there a network? "
+        "When there is, run the same command again.\n"
     )
     leftover = folder / ".venv" / "half-made"
     leftover.touch()

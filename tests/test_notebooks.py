@@ -1,8 +1,9 @@
-"""The rules for cells: what nbval does not see. It compares text; it never looks at a picture or at an order."""
+"""The rules for cells: what nbval does not see, since it compares text and never a picture or an order."""
 
 import ast
 import importlib
 import re
+from itertools import pairwise
 from pathlib import Path
 
 import nbformat
@@ -112,7 +113,7 @@ def test_headings_go_down_one_level_at_a_time(notebook):
     levels = headings(notebook)
     assert levels[0] == 1
     assert levels.count(1) == 1
-    assert all(level <= before + 1 for before, level in zip(levels, levels[1:], strict=False))
+    assert all(level <= before + 1 for before, level in pairwise(levels))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -127,7 +128,9 @@ def test_no_path_of_a_machine(notebook):
 
 
 def imported(cell) -> list[ast.stmt]:
-    return [node for node in ast.walk(ast.parse(cell.source)) if isinstance(node, (ast.Import, ast.ImportFrom))]
+    return [
+        node for node in ast.walk(ast.parse(cell.source)) if isinstance(node, (ast.Import, ast.ImportFrom))
+    ]
 
 
 def test_imports_stand_in_one_cell_and_exist(notebook):

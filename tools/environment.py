@@ -1,8 +1,8 @@
 """Make .venv whole: called by every target of the Makefile, and done in a blink when there is nothing to do.
 
-It is written for any Python 3, so that one which is too old can say so, and with the standard library alone,
-since nothing is installed yet. A stamp is written last: an environment without it was interrupted half-way
-and is made again from nothing.
+It is written for any Python 3.6 and newer, so that one which is too old can say so, and with the standard
+library alone, since nothing is installed yet. A stamp is written last: an environment without it was
+interrupted half-way, and is made again from nothing.
 """
 
 import hashlib
@@ -16,8 +16,7 @@ OLDEST = (3, 11)
 VENV = ".venv"
 STAMP = os.path.join(VENV, "vit-steps-ready")
 LOG = os.path.join(VENV, "install.log")
-BIN = os.path.join(VENV, "Scripts" if os.name == "nt" else "bin")
-PYTHON = os.path.join(BIN, "python.exe" if os.name == "nt" else "python")
+PYTHON = os.path.join(VENV, *(("Scripts", "python.exe") if os.name == "nt" else ("bin", "python")))
 NO_NETWORK = re.compile(
     "connection|resolv|timed out|proxy|unreachable|no matching distribution|could not find a version", re.I
 )
@@ -29,9 +28,10 @@ class SetupError(Exception):
 
 def main():
     if sys.version_info < OLDEST:
+        wanted, here = (".".join(map(str, version[:2])) for version in (OLDEST, sys.version_info))
         raise SetupError(
-            "Python %d.%d or newer is needed, this is %d.%d (%s). Install one and name it: make PYTHON=python3.12 ..."
-            % (OLDEST + sys.version_info[:2] + (sys.executable,))
+            f"Python {wanted} or newer is needed, this is {here} ({sys.executable}). "
+            f"Install one and name it: make PYTHON=python{wanted} ..."
         )
     wanted = fingerprint()
     if os.path.exists(PYTHON) and read(STAMP) == wanted:
@@ -45,7 +45,7 @@ def main():
 
 
 def fingerprint():
-    """Everything that decides what is installed, in one string; the folder too, since a venv cannot be moved."""
+    """Everything that decides what is installed; the folder too, since an environment cannot be moved."""
     digest = hashlib.sha256(os.getcwd().encode())
     for name in ("pyproject.toml", "constraints.txt", os.path.join("tools", "environment.py")):
         with open(name, "rb") as source:
@@ -68,40 +68,43 @@ def make_venv():
     if os.path.exists(VENV):
         say("An earlier setup was interrupted: starting it again.\n")
         shutil.rmtree(VENV)
-    say("Making a virtual environment in %s ...\n" % VENV)
+    say(f"Making a virtual environment in {VENV} ...\n")
     made = subprocess.run([sys.executable, "-m", "venv", VENV], capture_output=True, text=True)
     if made.returncode:
-        hint = "on Debian and Ubuntu: apt install python3-venv" if "ensurepip" in made.stdout else "see above"
-        raise SetupError(
-            "Python could not make a virtual environment (%s).%s" % (hint, "\n" + made.stderr if made.stderr else "")
+        said = made.stdout + made.stderr
+        hint = (
+            "on Debian and Ubuntu: apt install python3-venv" if "ensurepip" in said else said.strip()[-200:]
         )
+        raise SetupError(f"Python could not make a virtual environment ({hint}).")
 
 
 def install():
     """Install the package and what it needs with pip, on one line that says how far it is."""
     command = [os.path.abspath(PYTHON), "-m", "pip", "install", "--retries", "2", "--progress-bar", "off"]
     command += ["--disable-pip-version-check", "-c", "constraints.txt", "-e", ".[lab,test]"]
-    say("Installing torch, JupyterLab and what else the lessons need (a minute or more, about 2 GB on disk) ...\n")
+    say("Installing torch, JupyterLab and the rest (a minute or more, about 2 GB on disk) ...\n")
     found, lines = 0, []
     with open(LOG, "w", encoding="utf-8") as log:
-        pip = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace")
+        options = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "errors": "replace"}
+        pip = subprocess.Popen(command, **options)
         for line in pip.stdout:
             log.write(line)
             lines.append(line.strip())
             found += line.startswith("Collecting")
-            show_progress("%d packages | %s" % (found, line.strip()))
+            show_progress(f"{found} packages | {line.strip()}")
     show_progress("")
     if pip.wait():
         raise SetupError(why_pip_failed(lines))
 
 
 def why_pip_failed(lines):
+    again = "run the same command again"
     errors = [line for line in lines if line.startswith("ERROR")] or lines[-1:] or ["pip said nothing"]
     if any("No space left" in line for line in lines):
-        return "The disk is full: about 2 GB are needed. Make room and run the same command again."
+        return f"The disk is full, about 2 GB are needed: make room and {again}."
     if any(NO_NETWORK.search(line) for line in errors):
-        return "The packages could not be downloaded: is there a network? Run the same command again when there is."
-    return "pip could not install the packages: %s (all it said: %s). Run the same command again." % (errors[0], LOG)
+        return f"The packages could not be downloaded. Is there a network? When there is, {again}."
+    return f"pip could not install the packages: {errors[0]} (the rest is in {LOG}). Mend it and {again}."
 
 
 def silence_news():
@@ -128,6 +131,6 @@ if __name__ == "__main__":
     try:
         main()
     except SetupError as error:
-        sys.exit("vit-steps: %s" % error)
+        sys.exit(f"vit-steps: {error}")
     except KeyboardInterrupt:
         sys.exit("\nvit-steps: stopped. Run the same command again to go on.")

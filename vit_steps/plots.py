@@ -67,17 +67,19 @@ def plot_kernels(kernels, ax: Axes, *, per_row: int, title: str = "") -> AxesIma
     return plot_tiles(0.5 + 0.5 * kernels / np.where(largest, largest, 1), ax, per_row=per_row, title=title)
 
 
-def plot_numbers(numbers, ax: Axes, *, title: str = "", highlight: tuple[slice, slice] | None = None) -> list[Text]:
+def plot_numbers(
+    numbers, ax: Axes, *, title: str = "", highlight: tuple[slice, slice] | None = None
+) -> list[Text]:
     """Draw a small matrix with every number written in its cell, and a frame around a part of it."""
     numbers = np.asarray(numbers)
     artist = ax.imshow(numbers)
-    middle = artist.norm(numbers) > 0.5
+    inks = np.where(artist.norm(numbers) > 0.5, "black", "white")
     ax.set_title(title)
     ax.axis("off")
     if highlight:
         ax.add_patch(_frame(*highlight))
     return [
-        ax.text(col, row, f"{number:g}", ha="center", va="center", color="black" if middle[row, col] else "white")
+        ax.text(col, row, f"{number:g}", ha="center", va="center", color=str(inks[row, col]))
         for (row, col), number in np.ndenumerate(numbers)
     ]
 
@@ -183,7 +185,7 @@ def _picture(image) -> np.ndarray:
     """C H W with one or three channels -> what imshow takes."""
     picture = np.asarray(image)
     if picture.ndim != 3 or picture.shape[0] not in (1, 3):
-        raise ValueError(f"a picture must be (channels, height, width) with 1 or 3 channels, got {picture.shape}")
+        raise ValueError(f"a picture must be (1 or 3 channels, height, width), got {picture.shape}")
     return picture[0] if picture.shape[0] == 1 else picture.transpose(1, 2, 0)
 
 
@@ -206,7 +208,15 @@ def _frame(rows: slice, cols: slice) -> Rectangle:
 def _box(number: int, name: str, lit: bool, ax: Axes) -> FancyBboxPatch:
     style = {"facecolor": LIT if lit else UNLIT, "edgecolor": INK, "linewidth": 2 if lit else 0}
     box = FancyBboxPatch((number - 0.36, 0.08), 0.72, 0.84, boxstyle="round,pad=0.02", **style)
-    ax.text(number, 0.5, f"{number}\n{name}", ha="center", va="center", weight="bold" if lit else "normal", size=10)
+    ax.text(
+        number,
+        0.5,
+        f"{number}\n{name}",
+        ha="center",
+        va="center",
+        weight="bold" if lit else "normal",
+        size=10,
+    )
     return ax.add_patch(box)
 
 
