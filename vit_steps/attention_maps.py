@@ -169,7 +169,7 @@ def deletion_curve(
             an image of 8 x 8 cannot be cut into 15 squares", or logits that are not finite.
         TypeError: an argument is not a tensor of the right dtype.
     """
-    patch_size = _check_deletion(images, labels, order)
+    patch_size = _check_deletion(model, images, labels, order)
     colour = images.mean(dim=(2, 3), keepdim=True)
     turn = order.argsort(dim=1).unflatten(1, (images.shape[2] // patch_size, -1))[
         :, None
@@ -246,6 +246,11 @@ def _check_batch(name: str, tensor: Tensor) -> None:
         raise ValueError(f"{name} has a batch of 0, a mean over images needs at least 1")
 
 
+def _check_numbers(name: str, tensor: Tensor) -> None:
+    if tensor.is_meta:
+        raise ValueError(f"{name} is on the meta device: it holds no numbers")
+
+
 def _check_components(kernel: Tensor, num_components: int) -> None:
     _check_floating("kernel", kernel, "dim channels side side")
     if kernel.shape[2] != kernel.shape[3]:
@@ -257,18 +262,26 @@ def _check_components(kernel: Tensor, num_components: int) -> None:
             f"num_components {num_components} is more than the {min(dim, patch_dim)} there can be: "
             f"dim is {dim}, patch_dim is {patch_dim}"
         )
+    _check_numbers("kernel", kernel)
     if not kernel.isfinite().all():
         raise ValueError("kernel holds NaN or infinity: it has no principal components")
 
 
-def _check_deletion(images: Tensor, labels: Tensor, order: Tensor) -> int:
+def _check_deletion(model: Callable, images: Tensor, labels: Tensor, order: Tensor) -> int:
+    if not callable(model):
+        raise TypeError(f"model must be callable, got {model!r}")
     _check_floating("images", images, "images channels height width")
     _check_integers("labels", labels, "images")
     _check_integers("order", order, "images patches")
     _check_batch("images", images)
-    for name, tensor in (("labels", labels), ("order", order)):
+    for name, tensor in (("images", images), ("labels", labels), ("order", order)):
+        _check_numbers(name, tensor)
         if len(tensor) != len(images):
             raise ValueError(f"{name} is for {len(tensor)} images, images holds {len(images)}")
+        if tensor.device != images.device:
+            raise ValueError(
+                f"{name} is on {tensor.device}, images is on {images.device}: they must be on the same"
+            )
     patch_size = _check_squares(images, order.shape[1])
     patches = torch.arange(order.shape[1], device=order.device)
     wrong = (order.sort(dim=1).values != patches).any(dim=1)
