@@ -1,0 +1,171 @@
+"""From a photograph to the pixels that a model was trained on, as each library does it."""
+
+import math
+import os
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from PIL import Image, ImageOps, UnidentifiedImageError
+from torch import Tensor
+
+INTERPOLATIONS = {
+    "nearest": Image.Resampling.NEAREST,
+    "lanczos": Image.Resampling.LANCZOS,
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+    "box": Image.Resampling.BOX,
+    "hamming": Image.Resampling.HAMMING,
+}
+MODES = {1: "L", 3: "RGB"}
+
+
+@dataclass(frozen=True)
+class Preprocess:
+    """Turn an image into pixels for a model: resize with Pillow, crop the middle, subtract, divide.
+
+    Weights that do not say their mean and deviation are given them by ``dataclasses.replace``.
+
+    Attributes:
+        size: (height, width) that the model takes, in pixels.
+        mean: of each channel, subtracted from values in [0, 1]; None where the source does not say it.
+        std: of each channel, a deviation to divide by.
+        crop_pct: side of the crop over side of the resized image, timm's word; 1.0 crops as little as it can.
+        squash: resize each side on its own, instead of keeping the shape and cutting off the longer one.
+        interpolation: "bilinear", "bicubic" or another of Pillow's filters.
+        floor: where the crop leaves an odd margin, start at the lower half of it (Hugging Face), and not at
+            the even one (torchvision, timm).
+
+    Raises:
+        ValueError: "crop_pct must lie above 0 and not above 1, got 1.5", or another field that cannot be.
+    """
+
+    size: tuple[int, int]
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+    crop_pct: float | Fraction = 1.0
+    squash: bool = False
+    interpolation: str = "bicubic"
+    floor: bool = False
+
+    def __post_init__(self) -> None:
+        _check_size(self.size)
+        if not 0 < self.crop_pct <= 1:
+            raise ValueError(f"crop_pct must lie above 0 and not above 1, got {self.crop_pct}")
+        if self.interpolation not in INTERPOLATIONS:
+            raise ValueError(
+                f"interpolation must be one of {', '.join(INTERPOLATIONS)}, got {self.interpolation!r}"
+            )
+        _check_statistics(self.mean, self.std)
+
+    def __call__(
+        self, image: Image.Image | str | os.PathLike | Float[Tensor, "*batch channels height width"]
+    ) -> Float[Tensor, "batch channels {self.size[0]} {self.size[1]}"]:
+        """Prepare one image, or a batch of tensors.
+
+        Args:
+            image: a PIL image, the path of a picture (turned upright as its camera noted), or a tensor with
+                values in [0, 1], which is rounded to 8 bits first: libraries resize pictures, not tensors.
+
+        Raises:
+            ValueError: "image must hold values in [0, 1], got -2.1 to 2.6", a file that is no picture, or
+                weights that do not say how their images were normalised.
+            TypeError: ``image`` is none of the three.
+        """
+        self._check_known()
+        mode = MODES[len(self.mean)]
+        pictures = [self._resize(picture.convert(mode)) for picture in _pictures(image, mode)]
+        pixels = torch.stack([torch.from_numpy(np.array(picture)) for picture in pictures])
+        pixels = pixels.unflatten(2, (self.size[1], 1)) if mode == "L" else pixels
+        return (pixels.permute(0, 3, 1, 2).float() / 255 - _column(self.mean)) / _column(self.std)
+
+    def undo(
+        self, pixels: Float[Tensor, "batch channels height width"]
+    ) -> Float[Tensor, "batch channels height width"]:
+        """Bring prepared pixels back to colours in [0, 1], to show what the model sees."""
+        self._check_known()
+        return (pixels * _column(self.std) + _column(self.mean)).clamp(0, 1)
+
+    def _resize(self, picture: Image.Image) -> Image.Image:
+        height, width = self._resized(picture.height, picture.width)
+        resized = picture.resize((width, height), INTERPOLATIONS[self.interpolation])
+        margins = (height - self.size[0], width - self.size[1])
+        top, left = (margin // 2 if self.floor else round(margin / 2) for margin in margins)
+        return resized.crop((left, top, left + self.size[1], top + self.size[0]))
+
+    def _resized(self, height: int, width: int) -> tuple[int, int]:
+        """Height and width before the crop, rounded as torchvision (squares) and timm (the rest) do."""
+        target = tuple(math.floor(side / self.crop_pct) for side in self.size)
+        if self.squash:
+            return target
+        if target[0] == target[1]:
+            short = min(height, width)
+            return int(target[0] * height / short), int(target[0] * width / short)
+        ratio = min(height / target[0], width / target[1])
+        return max(target[0], round(height / ratio)), max(target[1], round(width / ratio))
+
+    def _check_known(self) -> None:
+        if self.mean is None or self.std is None:
+            raise ValueError(
+                "these weights do not say how their images were normalised; give it with dataclasses.replace("
+                "preprocess, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5)), which is right for most ViTs, "
+                "or mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225), which is for DeiT and DINO"
+            )
+
+
+def _column(numbers: tuple[float, ...]) -> Tensor:
+    return torch.tensor(numbers).reshape(-1, 1, 1)
+
+
+def _pictures(image: object, mode: str) -> list[Image.Image]:
+    if isinstance(image, Image.Image):
+        return [image]
+    if isinstance(image, Tensor):
+        return _from_tensor(image, len(mode))
+    if isinstance(image, (str, os.PathLike)):
+        return [_open(image)]
+    raise TypeError(f"image must be a PIL image, a path or a tensor, not {type(image).__name__}")
+
+
+def _open(path: str | os.PathLike) -> Image.Image:
+    if not os.path.isfile(path):
+        raise FileNotFoundError(f"there is no picture {os.fspath(path)}")
+    try:
+        with Image.open(path) as picture:
+            return ImageOps.exif_transpose(picture)
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+        raise ValueError(f"{os.fspath(path)} is no picture that can be read: {error}") from error
+
+
+def _from_tensor(image: Tensor, channels: int) -> list[Image.Image]:
+    if not image.is_floating_point():
+        raise TypeError(f"image must hold floating-point numbers in [0, 1], got {image.dtype}")
+    if image.ndim not in (3, 4) or image.shape[-3] != channels or 0 in image.shape:
+        axes = f"({channels} height width) or (batch {channels} height width)"
+        raise ValueError(f"image must have the axes {axes}, got shape {tuple(image.shape)}")
+    low, high = image.min().item(), image.max().item()
+    if not 0 <= low <= high <= 1:
+        raise ValueError(f"image must hold values in [0, 1], got {low:.3g} to {high:.3g}")
+    eight_bits = (image.detach().cpu() * 255).round().to(torch.uint8).reshape(-1, *image.shape[-3:])
+    arrays = eight_bits.permute(0, 2, 3, 1).numpy()
+    return [Image.fromarray(array[:, :, 0] if channels == 1 else array) for array in arrays]
+
+
+def _check_size(size: tuple[int, int]) -> None:
+    if not isinstance(size, tuple) or len(size) != 2:
+        raise TypeError(f"size must be (height, width), got {size!r}")
+    if not all(isinstance(side, int) and side >= 1 for side in size):
+        raise ValueError(f"size must be (height, width) in whole pixels, got {size!r}")
+
+
+def _check_statistics(mean: tuple | None, std: tuple | None) -> None:
+    if mean is None and std is None:
+        return
+    if mean is None or std is None or len(mean) != len(std) or len(mean) not in MODES:
+        raise ValueError(
+            f"mean and std must have one number for each of 1 or 3 channels, got {mean} and {std}"
+        )
+    if not all(map(math.isfinite, mean)) or not all(0 < each < math.inf for each in std):
+        raise ValueError(f"mean must be finite and std above 0, got {mean} and {std}")

@@ -1,0 +1,537 @@
+"""Run published weights: a file, a folder or a name on the Hugging Face Hub -> ViT, and back.
+
+The weights may be spelled as timm, Hugging Face, torchvision, Google, DINO or DINOv2 spell them, see
+:mod:`vit_steps.dialects`. Nothing that is read can run code, and nothing is loaded in part.
+"""
+
+import json
+import math
+import os
+import re
+import zipfile
+from collections.abc import Callable
+from dataclasses import replace
+from fractions import Fraction
+from functools import reduce
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from vit_steps.dialects import Dialect, on_meta, read_sizes, recognise, to_hugging_face, to_timm
+from vit_steps.position_embedding import resize_position
+from vit_steps.preprocess import INTERPOLATIONS, Preprocess
+from vit_steps.vit import ViT
+
+__all__ = ["Preprocess", "Pretrained", "load_pretrained", "save_hugging_face", "to_hugging_face", "to_timm"]
+
+HEAD_DIM = 64  # of nearly every ViT that was published
+HEADS_OF_OTHER_WIDTH = {
+    "test_vit": 2,
+    1280: 16,
+    1408: 16,
+    1664: 16,
+}  # timm's smallest; ViT-H, -g and -G by dim
+PILLOW_NAMES = {int(code): name for name, code in INTERPOLATIONS.items()}
+HUB_FILES = ["config.json", "preprocessor_config.json", "model.safetensors"]
+
+
+class Pretrained(NamedTuple):
+    """A model with all that is needed to use it.
+
+    Attributes:
+        model: in eval mode, on the CPU, float32 (float64 where the file is).
+        preprocess: image -> (1, channels, height, width), as the model's makers did it.
+        labels: a name for every class, its number where the source has no names; empty without a head.
+    """
+
+    model: ViT
+    preprocess: Preprocess
+    labels: list[str]
+
+
+class Facts(NamedTuple):
+    """What a source says beside its weights; None or empty where it is silent."""
+
+    image_size: tuple[int, int] | None = None
+    num_heads: int | None = None
+    eps: float | None = None
+    pool: str = "cls"
+    labels: list[str] | None = None
+    preprocess: dict = {}  # noqa: RUF012 (read, never written)
+    sizes: dict = {}  # noqa: RUF012
+    architecture: str | None = None
+
+
+def load_pretrained(
+    source: str | os.PathLike,
+    *,
+    num_heads: int | None = None,
+    image_size: int | tuple[int, int] | None = None,
+) -> Pretrained:
+    """Load a Vision Transformer that somebody trained: weights, preparation of images, and class names.
+
+    What the weights do not show is read from the ``config.json`` beside them (timm's or Hugging Face's).
+    Without one, heads are taken to be 64 wide, the image to be square, and epsilon to be the library's own.
+
+    Args:
+        source: a ``.safetensors``, ``.npz``, ``.pth``, ``.pt`` or ``.bin`` file, a folder with one, or
+            "owner/name" on the Hugging Face Hub, which is downloaded once and then read from its cache.
+        num_heads: for weights that do not tell.
+        image_size: in pixels, when another one is wanted than the weights were made for; the position table
+            is then resized, as timm does it.
+
+    Raises:
+        FileNotFoundError: no such file or folder, or no such model on the Hub.
+        ConnectionError: "google/vit-base-patch16-224 is not in the cache and the Hub cannot be reached".
+        KeyError: keys that are left over or missing, as in :func:`to_timm`.
+        ValueError: a file that is cut short or wants to run code, shapes or a config that do not fit, or
+            "dim 100 is not a multiple of 64: give num_heads".
+    """
+    path = _find(source)
+    state_dict, facts = _read(path), _read_facts(path)
+    weights, dialect = to_timm(state_dict), recognise(state_dict)
+    heads = _num_heads(state_dict, facts, weights["cls_token"].shape[2], num_heads)
+    config, grid = _describe(weights, facts, heads, facts.eps or dialect.eps, image_size)
+    model = _build(weights, config, grid)
+    return Pretrained(model, _preprocess(facts, dialect, model), _labels(facts, config["num_classes"]))
+
+
+def save_hugging_face(
+    model: ViT,
+    folder: str | os.PathLike,
+    *,
+    labels: list[str] | None = None,
+    preprocess: Preprocess | None = None,
+) -> None:
+    """Write a model as transformers' ``from_pretrained`` and :func:`load_pretrained` read it.
+
+    ``ViTForImageClassification`` for a model with a head, ``ViTModel`` for one without. Each file appears at
+    once and whole.
+
+    Args:
+        model: one that reads its answer from the CLS token, as Hugging Face's does.
+        folder: made if it is not there; files of the same names are replaced.
+        labels: a name for every class.
+        preprocess: how images are prepared; its crop is at most a pixel off where it leaves an odd margin.
+
+    Raises:
+        ValueError: "model pools by 'mean', Hugging Face's ViT reads the CLS token", labels that do not fit,
+            or a preparation that Hugging Face cannot express.
+        TypeError: ``model`` is not a ViT.
+    """
+    config = _to_hugging_face_config(model, labels)
+    files = {"config.json": config}
+    if preprocess is not None:
+        files["preprocessor_config.json"] = _to_hugging_face_processor(preprocess)
+    weights = to_hugging_face(model.state_dict())
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    _write(folder / "model.safetensors", lambda path: save_file(weights, path, metadata={"format": "pt"}))
+    for name, content in files.items():
+        _write(folder / name, lambda path, content=content: path.write_text(json.dumps(content, indent=2)))
+
+
+# Finding the weights.
+
+
+def _find(source: str | os.PathLike) -> Path:
+    if not isinstance(source, (str, os.PathLike)):
+        raise TypeError(f"source must be a path or a Hub name, not {type(source).__name__}")
+    path = Path(source)
+    if path.is_dir():
+        return _weights_in(path)
+    if path.is_file():
+        if path.suffix not in READERS:
+            raise ValueError(f"{path} is none of the files that are read here ({', '.join(READERS)})")
+        return path
+    is_name = re.fullmatch(r"[A-Za-z0-9][\w.-]*/[\w.-]+", str(source)) and path.suffix not in READERS
+    if isinstance(source, str) and is_name:
+        return _weights_in(_download(source))
+    raise FileNotFoundError(
+        f"there is no file or folder {source}, and it is no Hub name such as 'owner/name'"
+    )
+
+
+def _weights_in(folder: Path) -> Path:
+    for name in ("model.safetensors", "pytorch_model.bin"):
+        if (folder / name).is_file():
+            return folder / name
+    found = [path for path in sorted(folder.iterdir()) if path.suffix in READERS]
+    if len(found) > 1:
+        raise ValueError(
+            f"{folder} holds several files with weights, name one: {', '.join(p.name for p in found)}"
+        )
+    if not found:
+        raise FileNotFoundError(f"{folder} holds no file with weights ({', '.join(READERS)})")
+    return found[0]
+
+
+def _download(name: str) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import RepositoryNotFoundError
+
+    try:
+        folder = Path(snapshot_download(name, allow_patterns=HUB_FILES))
+        if not (folder / "model.safetensors").is_file():
+            folder = Path(snapshot_download(name, allow_patterns=["*.json", "pytorch_model.bin"]))
+        return folder
+    except RepositoryNotFoundError as error:
+        raise FileNotFoundError(
+            f"there is no model {name} on the Hugging Face Hub, or it is private"
+        ) from error
+    except (
+        Exception
+    ) as error:  # the Hub's client fails in the ways of whatever it is built on, and that changes
+        reason = str(error).strip().split("\n")[0]
+        raise ConnectionError(
+            f"{name} is not in the cache and the Hub cannot be reached ({reason})"
+        ) from error
+
+
+# Reading the weights.
+
+
+def _read(path: Path) -> dict[str, Tensor | np.ndarray]:
+    try:
+        return READERS[path.suffix](path)
+    except OSError:
+        raise
+    except Exception as error:  # a file that is cut short or forged can fail anywhere in its reader
+        raise ValueError(_damaged(path, error)) from error
+
+
+def _read_safetensors(path: Path) -> dict[str, Tensor]:
+    with safe_open(path, framework="pt") as file:
+        return {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (a file is no mapping)
+
+
+def _read_npz(path: Path) -> dict[str, np.ndarray]:
+    if not zipfile.is_zipfile(path):
+        raise ValueError("it is no whole zip archive")
+    with np.load(path, allow_pickle=False) as arrays:
+        return {key: arrays[key] for key in arrays.files}
+
+
+def _read_pickle(path: Path) -> dict[str, Tensor]:
+    content = torch.load(path, map_location="cpu", weights_only=True)
+    for wrapper in ("model", "state_dict"):  # DeiT and older timm files hold more than the weights
+        content = content.get(wrapper, content) if isinstance(content, dict) else content
+    return content
+
+
+READERS = {
+    ".safetensors": _read_safetensors,
+    ".npz": _read_npz,
+    ".pth": _read_pickle,
+    ".pt": _read_pickle,
+    ".bin": _read_pickle,
+}
+
+
+def _damaged(path: Path, error: Exception) -> str:
+    text = str(error)
+    forbidden = re.search(r"Unsupported (?:global|class|operand)[^.\n]*\S*|GLOBAL \S+", text)
+    if forbidden or "weights_only" in text or "pickle" in text.lower():
+        what = forbidden[0] if forbidden else text.split("\n")[0]
+        return f"{path} holds more than numbers, and nothing in it was run: {what}"
+    return f"{path} is damaged or cut short: {text.strip().split(chr(10))[0]}"
+
+
+# What stands beside the weights.
+
+
+def _read_facts(path: Path) -> Facts:
+    own = _read_own_header(path)
+    if own:
+        return Facts(own["image_size"], own["num_heads"], own["eps"], own["pool"])
+    config = _read_json(path.parent / "config.json")
+    processor = _read_json(path.parent / "preprocessor_config.json")
+    if "architecture" in config or "pretrained_cfg" in config:
+        return _timm_facts(config)
+    if config and "hidden_size" not in config:
+        raise ValueError(f"{path.parent / 'config.json'} is neither timm's nor that of a Hugging Face ViT")
+    return _hugging_face_facts(config, processor)
+
+
+def _read_own_header(path: Path) -> dict:
+    """What vit_steps.training.save_checkpoint wrote into the file, if it did."""
+    if path.suffix != ".safetensors":
+        return {}
+    with safe_open(path, framework="pt") as file:
+        header = json.loads((file.metadata() or {}).get("vit_steps", "{}"))
+    return header.get("config", {}) if header.get("kind") == "model" else {}
+
+
+def _timm_facts(config: dict) -> Facts:
+    arguments, published = config.get("model_args", {}), config.get("pretrained_cfg", config)
+    _check_says(arguments, act_layer="gelu")
+    pool = config.get("global_pool", "token")
+    _check_says({"global_pool": pool}, global_pool=("token", "avg"))
+    input_size = published.get("input_size", (None, None, None))
+    image_size = arguments.get("img_size", input_size[1:] if input_size[1] else None)
+    return Facts(
+        image_size=_pair("img_size", image_size),
+        num_heads=arguments.get("num_heads"),
+        pool="mean" if pool == "avg" else "cls",
+        labels=_timm_labels(config.get("label_names"), config.get("label_descriptions") or {}),
+        preprocess=_timm_preprocess(published),
+        sizes={"dim": config.get("num_features"), "channels": input_size[0]},
+        architecture=config.get("architecture"),
+    )
+
+
+def _timm_labels(names: list | dict | None, descriptions: dict) -> list[str] | None:
+    if isinstance(names, dict):
+        names = _in_order("label_names", names)
+    return [descriptions.get(name, name) for name in names] if names else None
+
+
+def _timm_preprocess(published: dict) -> dict:
+    _check_says(published, crop_mode=("center", "squash"))
+    return {
+        "mean": _numbers(published.get("mean")),
+        "std": _numbers(published.get("std")),
+        "crop_pct": published.get("crop_pct") or 0.875,
+        "squash": published.get("crop_mode") == "squash",
+        "interpolation": published.get("interpolation") or "bicubic",
+    }
+
+
+def _hugging_face_facts(config: dict, processor: dict) -> Facts:
+    _check_says(config, hidden_act="gelu")
+    names = {"hidden_size": "dim", "num_hidden_layers": "depth", "intermediate_size": "mlp_dim"}
+    names |= {"patch_size": "patch_size", "num_channels": "channels"}
+    labels = config.get("id2label")
+    return Facts(
+        image_size=_pair("image_size", config.get("image_size")),
+        num_heads=config.get("num_attention_heads"),
+        eps=config.get("layer_norm_eps"),
+        labels=_in_order("id2label", labels) if labels else None,
+        preprocess=_hugging_face_preprocess(processor) if processor else {},
+        sizes={ours: config.get(theirs) for theirs, ours in names.items()},
+    )
+
+
+def _hugging_face_preprocess(processor: dict) -> dict:
+    kind = processor.get("image_processor_type", processor.get("feature_extractor_type", "ViT"))
+    _check_says(processor, do_resize=True, do_rescale=True, rescale_factor=1 / 255)
+    is_vit = kind.startswith("ViT")
+    size = processor.get("size", 224)
+    if isinstance(size, int):
+        size = {"shortest_edge": size} if kind.startswith("Bit") else {"height": size, "width": size}
+    crop = processor.get("crop_size", 224) if processor.get("do_center_crop", not is_vit) else None
+    resample = processor.get("resample", 2 if is_vit else 3)
+    normalise = processor.get("do_normalize", True)
+    return {
+        "mean": _numbers(processor.get("image_mean")) if normalise else (0.0, 0.0, 0.0),
+        "std": _numbers(processor.get("image_std")) if normalise else (1.0, 1.0, 1.0),
+        "crop_pct": _crop_pct(size, crop),
+        "squash": "shortest_edge" not in size,
+        "interpolation": PILLOW_NAMES.get(resample, f"resample {resample}"),
+        "floor": True,
+    }
+
+
+def _crop_pct(size: dict, crop: int | dict | None) -> Fraction:
+    shortest = size.get("shortest_edge")
+    resized = (shortest, shortest) if shortest else (size.get("height"), size.get("width"))
+    if crop is None and shortest:
+        raise ValueError("preprocessor_config.json resizes the shorter side and crops nothing: no fixed size")
+    crop = resized if crop is None else (crop, crop) if isinstance(crop, int) else tuple(crop.values())
+    if not all(isinstance(side, int) and side > 0 for side in (*resized, *crop)):
+        raise ValueError(f"preprocessor_config.json says size {size}, crop_size {crop}: no sizes in pixels")
+    ratios = {Fraction(cropped, side) for cropped, side in zip(crop, resized, strict=True)}
+    if len(ratios) > 1:
+        raise ValueError(f"preprocessor_config.json crops {resized} to {crop}: another shape")
+    return ratios.pop()
+
+
+def _read_json(path: Path) -> dict:
+    if not path.is_file():
+        return {}
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is no JSON: {error}") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} must hold a JSON object, not {type(content).__name__}")
+    return content
+
+
+def _check_says(config: dict, **expected: object) -> None:
+    """Refuse what a config asks for and this ViT does not have; a key that is not there asks for nothing."""
+    for key, values in expected.items():
+        values = values if isinstance(values, tuple) else (values,)
+        if config.get(key) is not None and config[key] not in values:
+            raise ValueError(
+                f"the config says {key} {config[key]!r}, only {' or '.join(map(repr, values))} will do"
+            )
+
+
+def _pair(name: str, size: object) -> tuple[int, int] | None:
+    pair = (size, size) if isinstance(size, int) else size
+    if pair is None:
+        return None
+    if not isinstance(pair, (tuple, list)) or [type(side) for side in pair] != [int, int]:
+        raise ValueError(f"{name} must be one number or (height, width), got {size!r}")
+    return tuple(pair)
+
+
+def _numbers(values: object) -> tuple[float, ...] | None:
+    return tuple(map(float, values)) if isinstance(values, (tuple, list)) else None
+
+
+def _in_order(name: str, labels: dict) -> list[str]:
+    try:
+        return [labels[str(number)] for number in range(len(labels))]
+    except (KeyError, TypeError) as error:
+        raise ValueError(
+            f"{name} must name the classes 0 to {len(labels) - 1}, {error} is missing"
+        ) from error
+
+
+# Putting the model together.
+
+
+def _describe(
+    weights: dict[str, Tensor], facts: Facts, num_heads: int, eps: float, image_size: int | tuple | None
+) -> tuple[dict, tuple[int, int]]:
+    """The constructor's arguments, and the grid that the position table was learned for."""
+    sizes = read_sizes(weights)
+    for name, size in facts.sizes.items():
+        size = size[0] if isinstance(size, list) else size
+        if size is not None and size != sizes[name]:
+            raise ValueError(f"the config says {name} {size}, the weights have {sizes[name]}")
+    wanted = _pair("image_size", image_size)
+    rows, cols = grid = _old_grid(weights["pos_embed"].shape[1] - 1, sizes["patch_size"], facts, wanted)
+    made_for = (rows * sizes["patch_size"], cols * sizes["patch_size"])
+    config = {
+        **sizes,
+        "image_size": wanted or made_for,
+        "num_heads": num_heads,
+        "eps": eps,
+        "pool": facts.pool,
+    }
+    return config, grid
+
+
+def _old_grid(patches: int, patch_size: int, facts: Facts, wanted: tuple | None) -> tuple[int, int]:
+    grids = [(size[0] // patch_size, size[1] // patch_size) for size in (facts.image_size, wanted) if size]
+    if facts.image_size and math.prod(grids[0]) != patches:
+        raise ValueError(
+            f"the config says image_size {facts.image_size}, the position table has {patches} patches"
+        )
+    if not facts.image_size and math.isqrt(patches) ** 2 == patches:
+        return math.isqrt(patches), math.isqrt(patches)
+    if not grids or math.prod(grids[0]) != patches:
+        raise ValueError(f"the position table has {patches} patches, which is no square: give image_size")
+    return grids[0]
+
+
+def _num_heads(state_dict: dict, facts: Facts, dim: int, num_heads: int | None) -> int:
+    kernels = [array for key, array in state_dict.items() if key.endswith("/query/kernel")]
+    known = kernels[0].shape[1] if kernels else facts.num_heads
+    if known is not None and num_heads not in (None, known):
+        raise ValueError(f"num_heads is {num_heads}, these weights say {known}")
+    given = known if num_heads is None else num_heads
+    if given is not None:
+        return given
+    if facts.architecture in HEADS_OF_OTHER_WIDTH or dim in HEADS_OF_OTHER_WIDTH:
+        return HEADS_OF_OTHER_WIDTH.get(facts.architecture) or HEADS_OF_OTHER_WIDTH[dim]
+    if dim % HEAD_DIM:
+        raise ValueError(
+            f"dim {dim} is not a multiple of {HEAD_DIM}, the usual width of a head: give num_heads"
+        )
+    return dim // HEAD_DIM
+
+
+def _build(weights: dict[str, Tensor], config: dict, old_grid: tuple[int, int]) -> ViT:
+    dtype = reduce(torch.promote_types, (weight.dtype for weight in weights.values()), torch.float32)
+    weights = {name: weight.to(dtype).contiguous() for name, weight in weights.items()}
+    model = on_meta(config)
+    if model.grid != old_grid:
+        weights["pos_embed"] = resize_position(weights["pos_embed"][0], old_grid, model.grid)[None]
+    model.load_state_dict(weights, strict=True, assign=True)
+    return model.eval()
+
+
+def _preprocess(facts: Facts, dialect: Dialect, model: ViT) -> Preprocess:
+    known = facts.preprocess or dialect.preprocess
+    preprocess = Preprocess(size=model.image_size, **known)
+    fits = preprocess.mean is not None and len(preprocess.mean) == model.channels
+    return preprocess if fits else replace(preprocess, mean=None, std=None)
+
+
+def _labels(facts: Facts, num_classes: int) -> list[str]:
+    if facts.labels is None or not num_classes:
+        return [str(number) for number in range(num_classes)]
+    if len(facts.labels) != num_classes:
+        raise ValueError(f"the config names {len(facts.labels)} classes, the head has {num_classes}")
+    return list(facts.labels)
+
+
+# And back.
+
+
+def _to_hugging_face_config(model: ViT, labels: list[str] | None) -> dict:
+    if not isinstance(model, ViT):
+        raise TypeError(f"model must be a ViT, not {type(model).__name__}")
+    ours = model.config
+    if ours["pool"] != "cls":
+        raise ValueError(f"model pools by {ours['pool']!r}, Hugging Face's ViT reads the CLS token")
+    names = labels or [f"LABEL_{number}" for number in range(ours["num_classes"])]
+    if len(names) != ours["num_classes"]:
+        raise ValueError(f"labels has {len(names)} names, model has {ours['num_classes']} classes")
+    height, width = model.image_size
+    return {
+        "architectures": ["ViTForImageClassification" if ours["num_classes"] else "ViTModel"],
+        "model_type": "vit",
+        "hidden_size": ours["dim"],
+        "num_hidden_layers": ours["depth"],
+        "num_attention_heads": ours["num_heads"],
+        "intermediate_size": ours["mlp_dim"],
+        "hidden_act": "gelu",
+        "layer_norm_eps": ours["eps"],
+        "image_size": height if height == width else [height, width],
+        "patch_size": ours["patch_size"],
+        "num_channels": ours["channels"],
+        "qkv_bias": True,
+        "id2label": dict(enumerate(names)),
+        "label2id": {name: number for number, name in enumerate(names)},
+    }
+
+
+def _to_hugging_face_processor(preprocess: Preprocess) -> dict:
+    height, width = preprocess.size
+    resized = [math.floor(side / preprocess.crop_pct) for side in preprocess.size]
+    if preprocess.mean is None or (height != width and not preprocess.squash):
+        raise ValueError("Hugging Face can say neither an unknown mean nor a crop that is not square")
+    size = {"height": resized[0], "width": resized[1]} if preprocess.squash else {"shortest_edge": resized[0]}
+    crops = not preprocess.squash or preprocess.crop_pct != 1
+    return {
+        "image_processor_type": "BitImageProcessor" if crops else "ViTImageProcessor",
+        "do_resize": True,
+        "size": size,
+        "resample": int(INTERPOLATIONS[preprocess.interpolation]),
+        "do_center_crop": crops,
+        "crop_size": {"height": height, "width": width},
+        "do_rescale": True,
+        "rescale_factor": 1 / 255,
+        "do_normalize": True,
+        "image_mean": list(preprocess.mean),
+        "image_std": list(preprocess.std),
+    }
+
+
+def _write(path: Path, write: Callable[[Path], object]) -> None:
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        write(draft)
+        os.replace(draft, path)
+    finally:
+        draft.unlink(missing_ok=True)
