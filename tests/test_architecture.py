@@ -1,0 +1,245 @@
+"""Who may import whom, what an import costs, and how long a function may be: read from the code itself."""
+
+import ast
+import inspect
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import vit_steps
+from vit_steps import attention_maps
+
+PACKAGE = Path(vit_steps.__file__).parent
+STEPS = {"patch_embedding", "cls_token", "position_embedding", "encoder", "classification"}
+NOTHING = set()
+# module: the siblings that it may import. A module without a rule is a failure.
+MAY_IMPORT = {
+    **dict.fromkeys(STEPS, NOTHING),
+    "vit": STEPS,
+    "__init__": {*STEPS, "vit", "agreement"},
+    **dict.fromkeys(["attention_maps", "plots", "agreement", "data", "lesson", "preprocess"], NOTHING),
+    "dialects": {"vit"},
+    "pretrained": {*STEPS, "vit", "dialects", "preprocess"},
+    "training": {"vit", "data"},
+    "experiments": {*STEPS, "vit", "data", "training"},
+    "checks": {*STEPS, "agreement"},
+    "widgets": {"plots"},
+}
+CORE = [*sorted(STEPS), "vit", "attention_maps"]
+LONGEST = 15
+HEAVY = {
+    *("matplotlib", "IPython", "ipywidgets", "anywidget", "tqdm", "PIL", "sklearn", "skimage", "scipy"),
+    *("transformers", "timm", "torchvision", "accelerate", "safetensors"),
+    *("huggingface_hub", "requests", "urllib3", "httpx", "aiohttp"),
+}
+
+modules = sorted(path.stem for path in PACKAGE.glob("*.py"))
+every_module = pytest.mark.parametrize("module", modules)
+core_module = pytest.mark.parametrize("module", CORE)
+
+
+def parse(module):
+    return ast.parse((PACKAGE / f"{module}.py").read_text(encoding="utf-8"))
+
+
+def imported_names(module):
+    """Every dotted name that the module imports anywhere, also inside its functions."""
+    for node in ast.walk(parse(module)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            origin = ".".join(filter(None, ["vit_steps" if node.level else "", node.module]))
+            yield from (f"{origin}.{alias.name}" for alias in node.names)
+
+
+def siblings(module):
+    parts = [name.split(".") for name in imported_names(module)]
+    return {name[1] if len(name) > 1 else "__init__" for name in parts if name[0] == "vit_steps"}
+
+
+def test_there_is_something_to_check():
+    assert {*CORE, "__init__", "agreement"} <= set(modules)
+    assert siblings("vit") == STEPS
+
+
+@every_module
+def test_a_module_imports_only_the_siblings_that_it_may(module):
+    assert module in MAY_IMPORT, f"{module}.py has no rule: say in MAY_IMPORT whom it may import"
+    assert siblings(module) <= MAY_IMPORT[module]
+
+
+@core_module
+def test_the_core_stands_on_torch_alone(module):
+    outside = {name.split(".")[0] for name in imported_names(module)} - {"vit_steps", "torch", "jaxtyping"}
+    assert outside <= set(sys.stdlib_module_names)
+
+
+def test_importing_the_package_loads_torch_and_nothing_heavy_besides():
+    program = """
+import sys, torch
+before = set(sys.modules)
+import vit_steps
+print(*sorted({name.split(".")[0] for name in set(sys.modules) - before}))
+"""
+    run = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=PACKAGE.parent
+    )
+    loaded = set(run.stdout.split())
+    assert "vit_steps" in loaded
+    assert loaded & HEAVY == set()
+
+
+def test_every_public_function_of_the_steps_can_be_imported_from_the_package():
+    public = {
+        node.name
+        for module in [*STEPS, "vit", "agreement"]
+        for node in parse(module).body
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and not node.name.startswith("_")
+    }
+    parts_of_the_model = {"Attention", "Block", "PatchEmbed"}
+    assert set(vit_steps.__all__) == public - parts_of_the_model
+    assert list(vit_steps.__all__) == sorted(vit_steps.__all__)
+    assert all(hasattr(vit_steps, name) for name in vit_steps.__all__)
+
+
+def functions(module):
+    for node in ast.walk(parse(module)):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            yield node
+
+
+def is_door(statement):
+    call = statement.value if isinstance(statement, (ast.Expr, ast.Assign)) else None
+    name = getattr(call, "func", None)
+    return (getattr(name, "id", None) or getattr(name, "attr", "") or "").startswith("_check_")
+
+
+def code_lines(function, source):
+    """Lines of the body, without docstring, doors, comments and blank lines."""
+    body = function.body[1:] if ast.get_docstring(function) else function.body
+    lines = {
+        number for statement in body if not is_door(statement)
+        for number in range(statement.lineno, statement.end_lineno + 1)
+    }  # fmt: skip
+    return [
+        number
+        for number in lines
+        if source[number - 1].strip() and not source[number - 1].strip().startswith("#")
+    ]
+
+
+@core_module
+def test_no_function_is_longer_than_fifteen_lines(module):
+    source = (PACKAGE / f"{module}.py").read_text(encoding="utf-8").splitlines()
+    too_long = {
+        function.name: len(code_lines(function, source))
+        for function in functions(module)
+        if not function.name.startswith("_check_") and len(code_lines(function, source)) > LONGEST
+    }
+    assert too_long == {}
+
+
+def test_the_length_of_a_function_is_counted_in_lines_of_code():
+    source = '''
+def f(
+    a,
+):
+    """Two
+    lines."""
+    _check_a(
+        a
+    )
+    b = _check_b(a)
+
+    # why
+    return [
+        a, b
+    ]
+'''
+    (function,) = ast.parse(source).body
+    assert len(code_lines(function, source.splitlines())) == 3
+
+
+@pytest.mark.parametrize("module", [module for module in modules if module != "plots"])
+def test_no_tensor_is_called_x(module):  # in plots, x is an axis
+    names = {node.id for node in ast.walk(parse(module)) if isinstance(node, ast.Name)}
+    names |= {node.arg for node in ast.walk(parse(module)) if isinstance(node, ast.arg)}
+    assert "x" not in names
+
+
+@every_module
+def test_no_assert_guards_a_door(module):
+    assert not [node.lineno for node in ast.walk(parse(module)) if isinstance(node, ast.Assert)]
+
+
+@every_module
+def test_nothing_is_ever_unpickled(module):
+    names = set(imported_names(module))
+    assert not {name.split(".")[0] for name in names} & {"pickle", "cloudpickle", "dill", "joblib"}
+    for node in ast.walk(parse(module)):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in ("torch.load", "np.load", "numpy.load"):
+            options = {keyword.arg: ast.unparse(keyword.value) for keyword in node.keywords}
+            safe = {"torch.load": ("weights_only", "True")}.get(
+                ast.unparse(node.func), ("allow_pickle", "False")
+            )
+            assert options.get(safe[0]) == safe[1], f"{module}.py, line {node.lineno}"
+
+
+# What notebooks and students call: names, order, and what must be named at the call.
+CONTRACT = [
+    (vit_steps.image2patches, "image, patch_size"),
+    (vit_steps.patches2image, "patches, patch_size, image_size"),
+    (vit_steps.weight2kernel, "weight, channels, patch_size"),
+    (vit_steps.kernel2weight, "kernel"),
+    (vit_steps.image2emb_naive, "image, patch_size, weight"),
+    (vit_steps.image2emb_conv, "image, kernel, stride"),
+    (vit_steps.prepend_cls, "tokens, cls_token"),
+    (vit_steps.split_cls, "tokens"),
+    (vit_steps.add_position, "tokens, table"),
+    (vit_steps.sincos_position, "grid, dim, *, temperature=10000.0"),
+    (vit_steps.resize_position, "table, old_grid, new_grid, *, num_prefix=1"),
+    (vit_steps.position_similarity, "table"),
+    (vit_steps.split_heads, "tokens, num_heads"),
+    (vit_steps.merge_heads, "heads"),
+    (vit_steps.attention_weights, "query, key"),
+    (vit_steps.self_attention, "tokens, qkv, proj, num_heads"),
+    (vit_steps.fused_attention, "tokens, qkv, proj, num_heads"),
+    (vit_steps.encoder_block, "tokens, norm1, attn, norm2, mlp"),
+    (vit_steps.pool_cls, "tokens"),
+    (vit_steps.pool_mean, "tokens"),
+    (vit_steps.classify, "tokens, norm, head, *, pool=pool_cls"),
+    (vit_steps.top_k, "logits, labels, k=5"),
+    (
+        vit_steps.ViT,
+        "*, image_size, patch_size, channels=3, dim, depth, num_heads, mlp_dim, num_classes, "
+        "pool='cls', eps=1e-06",
+    ),
+    (vit_steps.ViT.forward, "self, image"),
+    (vit_steps.ViT.trace, "self, image"),
+    (vit_steps.Trace, "patches, with_cls, with_position, attention, encoded, logits"),
+    (vit_steps.compare, "name, ours, reference, *, tol"),
+    (attention_maps.cls_attention, "attention, grid, *, layer=-1, head=None"),
+    (attention_maps.attention_rollout, "attention"),
+    (attention_maps.attention_entropy, "attention"),
+    (attention_maps.mean_attention_distance, "attention, grid, patch_size"),
+    (attention_maps.kernel_components, "kernel, num_components=28"),
+    (attention_maps.deletion_curve, "model, images, labels, order"),
+]
+
+
+def written_out(function):
+    signature = inspect.signature(function)
+    bare = [each.replace(annotation=inspect.Parameter.empty) for each in signature.parameters.values()]
+    text = str(signature.replace(parameters=bare, return_annotation=inspect.Signature.empty))
+    return re.sub(r"<function (\w+) at \w+>", r"\1", text)[1:-1]
+
+
+@pytest.mark.parametrize(("function", "signature"), CONTRACT)
+def test_signatures_are_the_ones_that_others_rely_on(function, signature):
+    if function is vit_steps.Trace:
+        assert ", ".join(function._fields) == signature
+    else:
+        assert written_out(function) == signature
