@@ -29,7 +29,7 @@ class Dialect(NamedTuple):
         name: of the library.
         stem: its spelling -> timm's, for what stands outside the blocks.
         block: its spelling -> timm's, inside a block.
-        prefixes: what may stand before every key, the usual one first.
+        prefixes: what may stand before every key, nothing last.
         blocks: what stands before the number of a block, the usual one first.
         separator: between the words of a key.
         eps: of the LayerNorms where no config says it.
@@ -140,7 +140,7 @@ GOOGLE = Dialect(
         "MlpBlock_3/Dense_0": "mlp.fc1",
         "MlpBlock_3/Dense_1": "mlp.fc2",
     },
-    prefixes=("", "opt/target/"),
+    prefixes=("opt/target/", ""),
     blocks=("Transformer/encoderblock_",),
     separator="/",
     preprocess=HALF | {"crop_pct": 0.9},
@@ -383,7 +383,7 @@ def on_meta(config: dict) -> ViT:
         return ViT(**config)
 
 
-def _check_state_dict(state_dict: Mapping) -> None:
+def _check_state_dict(state_dict: object) -> None:
     if not isinstance(state_dict, Mapping):
         raise TypeError(f"state_dict must map names to tensors, not {type(state_dict).__name__}")
     for key, weight in state_dict.items():

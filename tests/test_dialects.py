@@ -1,0 +1,294 @@
+import inspect
+from functools import cache
+
+import numpy as np
+import pytest
+import torch
+from references import (
+    REFERENCES,
+    Size,
+    deit,
+    dinov2,
+    google,
+    google_arrays,
+    hugging_face,
+    hugging_face_config,
+    hugging_face_dinov2,
+    perturb,
+    timm_vit,
+    torchvision_vit,
+)
+from safetensors.torch import load_file
+
+from vit_steps.dialects import DIALECTS, to_hugging_face, to_timm
+from vit_steps.vit import ViT
+
+SIZE = Size((12, 12), 4, 24, 2, 3, 48, 5)
+BUILDERS = {
+    "timm": timm_vit,
+    "Hugging Face": hugging_face,
+    "torchvision": torchvision_vit,
+    "Google's npz": google,
+    "DINOv2": dinov2,
+}
+
+
+@cache
+def _built(dialect: str) -> dict:
+    return BUILDERS[dialect](SIZE, torch.float32).weights
+
+
+def _weights(dialect: str) -> dict:
+    return dict(_built(dialect))
+
+
+def test_every_dialect_is_tested_here():
+    assert {dialect.name for dialect in DIALECTS} == set(BUILDERS)
+
+
+@pytest.mark.parametrize("name", REFERENCES)
+def test_the_names_are_those_of_our_model_and_the_values_are_kept(name):
+    weights = to_timm(REFERENCES[name](SIZE, torch.float64).weights)
+    num_classes = len(weights.get("head.bias", ()))
+    model = ViT(**SIZE._replace(num_classes=num_classes)._asdict())
+    assert model.load_state_dict(weights, strict=True)
+    assert all(weight.dtype == torch.float64 for weight in weights.values())
+
+
+@pytest.mark.parametrize("dialect", BUILDERS)
+def test_the_weights_that_come_in_stay_as_they_are(dialect):
+    weights = _weights(dialect)
+    before = {key: torch.as_tensor(weight).clone() for key, weight in weights.items()}
+    to_timm(weights)
+    assert list(weights) == list(before)
+    assert all(torch.equal(torch.as_tensor(weights[key]), before[key]) for key in before)
+
+
+@pytest.mark.parametrize("dialect", BUILDERS)
+def test_any_key_that_is_missing_is_named_and_so_is_the_dialect(dialect):
+    for key in _weights(dialect):
+        weights = _weights(dialect)
+        del weights[key]
+        with pytest.raises(KeyError) as error:
+            to_timm(weights)
+        assert error.value.args[0] == f"state_dict looks like {dialect}, but these keys are missing: '{key}'"
+
+
+@pytest.mark.parametrize("dialect", BUILDERS)
+@pytest.mark.parametrize(
+    "extra", ["head.scale", "blocks.0.attn.extra.weight", "vit.layers.0.new.bias", "momentum"]
+)
+def test_a_key_that_is_left_over_is_named_and_so_is_the_dialect(dialect, extra):
+    weights = _weights(dialect)
+    weights[extra] = torch.zeros(3)
+    with pytest.raises(KeyError, match=f"looks like {dialect}, but.*'{extra}'"):
+        to_timm(weights)
+
+
+@pytest.mark.parametrize("dialect", BUILDERS)
+def test_any_key_of_the_wrong_shape_is_an_error_with_both_shapes(dialect):
+    for key in _weights(dialect):
+        weights = _weights(dialect)
+        weights[key] = torch.cat([torch.as_tensor(weights[key])] * 2, dim=-1)
+        with pytest.raises(ValueError, match=r"shape.*\(\d.*\(\d|axes|not squares"):
+            to_timm(weights)
+
+
+@pytest.mark.parametrize("dialect", BUILDERS)
+@pytest.mark.parametrize("axes", [0, 1, 5])
+def test_tensors_with_other_axes_never_end_in_an_error_of_torch(dialect, axes):
+    for key in _weights(dialect):
+        weights = _weights(dialect)
+        weights[key] = torch.zeros([2] * axes)
+        with pytest.raises(ValueError, match="shape"):
+            to_timm(weights)
+
+
+def test_a_block_that_is_missing_in_the_middle_is_named():
+    weights = timm_vit(SIZE._replace(depth=3), torch.float32).weights
+    weights = {key: weight for key, weight in weights.items() if not key.startswith("blocks.1.")}
+    with pytest.raises(KeyError, match=r"blocks\.1\.norm1\.weight.* and 9 more"):
+        to_timm(weights)
+
+
+def test_half_a_head_is_no_head():
+    weights = _weights("Hugging Face")
+    del weights["classifier.weight"]
+    with pytest.raises(KeyError, match=r"classifier\.weight"):
+        to_timm(weights)
+
+
+@pytest.mark.parametrize("dialect", ["timm", "Hugging Face", "torchvision", "Google's npz"])
+def test_a_model_without_a_head_is_complete(dialect):
+    weights = {key: weight for key, weight in _weights(dialect).items() if "head" not in key}
+    weights = {key: weight for key, weight in weights.items() if "classifier" not in key}
+    assert not [name for name in to_timm(weights) if name.startswith("head")]
+
+
+def test_hugging_face_on_disk_and_in_memory_are_the_same(tmp_path):
+    model = hugging_face(SIZE, torch.float32).module
+    model.save_pretrained(tmp_path)
+    on_disk = load_file(tmp_path / "model.safetensors")
+    assert set(on_disk) != set(model.state_dict())
+    ours, theirs = to_timm(on_disk), to_timm(model.state_dict())
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+def test_hugging_faces_pooler_and_mask_token_are_left_out():
+    from transformers import ViTModel
+
+    model = perturb(ViTModel(hugging_face_config(SIZE), use_mask_token=True))
+    weights = model.state_dict()
+    assert {"pooler.dense.weight", "embeddings.mask_token"} < set(weights)
+    assert not any("pool" in name or "mask" in name for name in to_timm(weights))
+
+
+def test_torchvisions_published_names_for_the_mlp():
+    weights = _weights("torchvision")
+    published = {
+        key.replace("mlp.0", "mlp.linear_1").replace("mlp.3", "mlp.linear_2"): w for key, w in weights.items()
+    }
+    assert set(published) != set(weights)
+    ours, theirs = to_timm(published), to_timm(weights)
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+
+
+@pytest.mark.parametrize("prefix", ["", "opt/target/"])
+def test_timms_own_reader_of_googles_files_gives_the_same_model(tmp_path, prefix):
+    import timm
+
+    options = {"img_size": 12, "patch_size": 4, "embed_dim": 24, "depth": 2, "num_heads": 3, "num_classes": 5}
+    arrays = google_arrays(perturb(timm.models.VisionTransformer(mlp_ratio=2, **options)))
+    np.savez(tmp_path / "vit.npz", **{prefix + key: array for key, array in arrays.items()})
+    theirs = timm.models.VisionTransformer(mlp_ratio=2, **options)
+    theirs.load_pretrained(str(tmp_path / "vit.npz"))
+    with np.load(tmp_path / "vit.npz") as file:
+        ours = to_timm({key: file[key] for key in file.files})
+    assert ours.keys() == theirs.state_dict().keys()
+    assert all(torch.equal(ours[name], weight) for name, weight in theirs.state_dict().items())
+
+
+def _timm(name: str, **options: object) -> dict:
+    import timm
+
+    return timm.create_model(name, **options).state_dict()
+
+
+TINY = {"embed_dim": 24, "depth": 1, "num_heads": 3, "num_classes": 5, "img_size": 28}
+OTHER_FUNCTIONS = {
+    "distilled": lambda: _timm("deit_tiny_distilled_patch16_224", **TINY | {"img_size": 32}),
+    "register tokens": lambda: _timm("vit_small_patch14_reg4_dinov2", **TINY),
+    "SwiGLU": lambda: _timm("vit_giant_patch14_reg4_dinov2", **TINY),
+    "norm before the first block": lambda: _timm("vit_base_patch16_clip_224", **TINY | {"img_size": 32}),
+    "norm after the pooling": lambda: _timm(
+        "vit_base_patch16_224", global_pool="avg", **TINY | {"img_size": 32}
+    ),
+    "missing: 'cls_token'": lambda: _timm(
+        "vit_medium_patch16_gap_240", **TINY | {"img_size": 32, "fc_norm": False}
+    ),
+    "layer scale": lambda: _timm("beit_base_patch16_224", embed_dim=24, depth=1, num_heads=3),
+    "norms of query and key": lambda: _timm("vit_base_patch16_224", qk_norm=True, **TINY | {"img_size": 32}),
+}
+
+
+@pytest.mark.parametrize("why", [why for why in OTHER_FUNCTIONS if why != "SwiGLU"])
+def test_a_transformer_that_is_another_function_is_refused_and_told_why(why):
+    with pytest.raises(KeyError, match=why):
+        to_timm(OTHER_FUNCTIONS[why]())
+
+
+def test_a_packed_swiglu_with_names_like_an_mlp_is_refused_for_its_shapes():
+    import timm
+
+    weights = timm.create_model("vit_giant_patch14_dinov2", **TINY).state_dict()
+    with pytest.raises(ValueError, match=r"blocks\.0\.mlp\.fc2\.weight has shape"):
+        to_timm(weights)
+
+
+def test_hugging_faces_distilled_deit_registers_and_swiglu_are_refused_and_told_why():
+    from transformers import (
+        DeiTConfig,
+        DeiTForImageClassification,
+        Dinov2Config,
+        Dinov2Model,
+        Dinov2WithRegistersConfig,
+        Dinov2WithRegistersModel,
+    )
+
+    shared = {
+        "hidden_size": 24,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 3,
+        "image_size": 28,
+        "patch_size": 14,
+    }
+    models = {
+        "distilled": DeiTForImageClassification(DeiTConfig(**shared)),
+        "register tokens": Dinov2WithRegistersModel(Dinov2WithRegistersConfig(**shared)),
+        "SwiGLU": Dinov2Model(Dinov2Config(**shared, use_swiglu_ffn=True)),
+    }
+    for why, model in models.items():
+        with pytest.raises(KeyError, match=f"looks like Hugging Face.*{why}"):
+            to_timm(model.state_dict())
+
+
+@pytest.mark.parametrize(
+    "name", ["resnet10t", "convnext_atto", "mobilenetv3_small_050", "swin_tiny_patch4_window7_224"]
+)
+def test_weights_of_something_else_are_no_vit(name):
+    with torch.device("meta"):
+        weights = _timm(name)
+    weights = {key: weight for key, weight in weights.items() if weight.is_floating_point()}
+    with pytest.raises(KeyError, match="no ViT in a dialect known here"):
+        to_timm(weights)
+
+
+def test_a_cnns_counter_is_refused_as_no_weight():
+    with pytest.raises((KeyError, TypeError), match=r"num_batches_tracked|no ViT"):
+        to_timm(_timm("resnet10t"))
+
+
+@pytest.mark.parametrize(
+    ("weights", "error", "message"),
+    [
+        ({}, KeyError, "no keys"),
+        ([("cls_token", torch.zeros(1))], TypeError, "must map names to tensors, not list"),
+        ({3: torch.zeros(1)}, TypeError, "got the name 3"),
+        ({"cls_token": [0.0]}, TypeError, r"state_dict\['cls_token'\] must be a tensor, not list"),
+        (
+            {"cls_token": torch.zeros(1, dtype=torch.int8)},
+            TypeError,
+            "floating-point numbers, got torch.int8",
+        ),
+        ({"cls_token": np.array(["a"])}, TypeError, "floating-point numbers, got <U1"),
+    ],
+)
+def test_what_is_no_state_dict_is_refused(weights, error, message):
+    with pytest.raises(error, match=message):
+        inspect.unwrap(to_timm)(weights)
+
+
+@pytest.mark.parametrize("num_classes", [0, 5])
+def test_hugging_face_takes_our_names_back(num_classes):
+    from transformers import ViTForImageClassification, ViTModel
+
+    model = perturb(ViT(**SIZE._replace(num_classes=num_classes)._asdict()))
+    exported = to_hugging_face(model.state_dict())
+    assert all(torch.equal(weight, model.state_dict()[name]) for name, weight in to_timm(exported).items())
+    config = hugging_face_config(SIZE)
+    theirs = ViTForImageClassification(config) if num_classes else ViTModel(config, add_pooling_layer=False)
+    in_memory = theirs.state_dict()
+    assert to_timm(in_memory).keys() == to_timm(exported).keys()
+    assert all(name.startswith(("vit.", "classifier")) == bool(num_classes) for name in exported)
+
+
+def test_dinov2_has_no_key_of_its_own_left_after_its_layer_scale_is_folded_in():
+    for build in (dinov2, hugging_face_dinov2):
+        assert not [
+            name for name in to_timm(build(SIZE, torch.float32).weights) if "gamma" in name or "mask" in name
+        ]
+
+
+def test_deit_and_vit_are_one_dialect():
+    assert to_timm(deit(SIZE, torch.float32).weights).keys() == to_timm(_weights("timm")).keys()
