@@ -264,12 +264,9 @@ class _Run:
         self.history = History(**header["history"])
 
     def _identity(self) -> dict:
-        data = {"train": _digest(dict(enumerate(self.train)))}
-        if self.valid is not None:
-            data["valid"] = _digest(dict(enumerate(self.valid)))
-        return json.loads(
-            json.dumps({"config": self.best.config, "recipe": self.recipe._asdict(), "data": data})
-        )
+        parts = {"train": self.train, "valid": self.valid or ()}
+        data = {name: _digest(dict(enumerate(part))) for name, part in parts.items()}
+        return _jsoned({"config": self.best.config, "recipe": self.recipe._asdict(), "data": data})
 
 
 def accuracy(
@@ -334,10 +331,10 @@ def fresh_model(*, seed: int = 0, **config: object) -> ViT:
     return model
 
 
-def digits_model(*, patch_size: int = 4, depth: int = 3, seed: int = 0) -> ViT:
+def digits_model(*, patch_size: int = 4, depth: int = 3, pool: str = "cls", seed: int = 0) -> ViT:
     """Make the small ViT that learns scikit-learn's 8×8 digits: tokens of 64 numbers, four heads."""
     sizes = {"image_size": 8, "patch_size": patch_size, "channels": 1, "num_classes": 10}
-    return fresh_model(seed=seed, dim=64, depth=depth, num_heads=4, mlp_dim=256, **sizes)
+    return fresh_model(seed=seed, dim=64, depth=depth, num_heads=4, mlp_dim=256, pool=pool, **sizes)
 
 
 def save_checkpoint(model: ViT, path: str | os.PathLike, *, notes: dict | None = None) -> None:
@@ -348,7 +345,7 @@ def save_checkpoint(model: ViT, path: str | os.PathLike, *, notes: dict | None =
     Args:
         model: any ViT of this package.
         path: of the file; one that is there is replaced.
-        notes: what else the file should say, such as how it was made; anything that JSON can hold.
+        notes: what else the file should say, such as how it was made; whatever JSON can hold.
 
     Raises:
         TypeError: "model must be a ViT, not Linear".
@@ -410,13 +407,19 @@ def _load_into(model: ViT, tensors: dict[str, Tensor], path: str | os.PathLike, 
 def _write(path: str | os.PathLike, tensors: dict[str, Tensor], header: dict) -> None:
     path = Path(path)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    header = json.dumps(header | {"digest": _digest(tensors)})
+    header = _jsoned(header)
+    header["digest"] = _digest(tensors, header)
     draft = path.with_name(f".{path.name}.draft")
     try:
-        draft.write_bytes(save(tensors, metadata={"vit_steps": header}))
+        draft.write_bytes(save(tensors, metadata={"vit_steps": json.dumps(header)}))
         os.replace(draft, path)
     finally:
         draft.unlink(missing_ok=True)
+
+
+def _jsoned(header: dict) -> dict:
+    """Make of a header what reading it back will give; integers of other libraries become plain ones."""
+    return json.loads(json.dumps(header, default=index))
 
 
 def _read(path: str | os.PathLike, kind: str) -> tuple[dict[str, Tensor], dict]:
@@ -431,8 +434,8 @@ def _read(path: str | os.PathLike, kind: str) -> tuple[dict[str, Tensor], dict]:
     header = _parse_header(path, metadata)
     if header.get("kind") != kind:
         raise ValueError(f"{path} holds a {header.get('kind')}, a {kind} was wanted")
-    if header.get("digest") != _digest(tensors):
-        raise ValueError(f"{path} is damaged: its numbers are not those that were written")
+    if header.pop("digest", None) != _digest(tensors, header):
+        raise ValueError(f"{path} is damaged: it does not hold what was written")
     return tensors, header
 
 
@@ -450,9 +453,9 @@ def _parse_header(path: str | os.PathLike, metadata: dict[str, str]) -> dict:
     return header
 
 
-def _digest(tensors: dict) -> str:
-    """SHA-256 of names, shapes and bytes."""
-    digest = hashlib.sha256()
+def _digest(tensors: dict, header: dict | None = None) -> str:
+    """SHA-256 of the header and of all names, shapes and bytes."""
+    digest = hashlib.sha256(json.dumps(header, sort_keys=True).encode())
     for name in sorted(tensors):
         tensor = tensors[name].detach().cpu().contiguous()
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
@@ -466,7 +469,8 @@ def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
 
 
 def _accelerator() -> Accelerator:
-    return Accelerator(dataloader_config=DataLoaderConfiguration(split_batches=True))
+    loading = DataLoaderConfiguration(split_batches=True)
+    return Accelerator(cpu=not torch.accelerator.is_available(), dataloader_config=loading)
 
 
 class _Images(TensorDataset):
@@ -632,7 +636,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = _parser()
     options = parser.parse_args(arguments)
     try:
-        _check_writable(options.out)
+        _check_files(options)
         parts, classes = _load_parts(options)
         model = _model_of(options, parts["train"][0], len(classes)).to(_accelerator().device)
         _say(_plan(options, model, parts))
@@ -646,6 +650,14 @@ def main(arguments: list[str] | None = None) -> int:
     if _accelerator().is_main_process:
         save_checkpoint(model.cpu(), options.out, notes=_notes(options, arguments, classes, history, found))
     return 130 if history.stopped else 0
+
+
+def _check_files(options: argparse.Namespace) -> None:
+    """Refuse before the work what could not be written after it."""
+    for path in filter(None, (options.out, options.checkpoint)):
+        _check_writable(path)
+    if options.checkpoint and Path(options.checkpoint).resolve() == Path(options.out).resolve():
+        raise ValueError(f"--out and --checkpoint must be two files, both are {options.out}")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -764,5 +776,39 @@ def _say(text: str) -> None:
     _accelerator().print(text, flush=True)
 
 
+def _started_alone() -> bool:
+    """Whether Accelerate was asked for several processes on the CPU and started one, as it does without MPI."""
+    asked = os.environ.get("ACCELERATE_USE_CPU") == "True" and "MASTER_PORT" in os.environ
+    return asked and not any(
+        name.endswith(("WORLD_SIZE", "WORLD_LOCAL_SIZE", "PMI_SIZE")) for name in os.environ
+    )
+
+
+def _start_all() -> None:
+    """Start the processes that ``accelerate launch --cpu --num_processes n`` means, with torch's launcher.
+
+    Accelerate itself starts one (https://github.com/huggingface/accelerate/issues/2741), and tells it
+    nothing of n, which therefore is read from the command that started this process.
+    """
+    import psutil
+    from accelerate.commands.launch import launch_command_parser
+    from torch.distributed.run import main as launch
+
+    words = psutil.Process().parent().cmdline()
+    start = next(place for place, word in enumerate(words) if word.endswith("launch"))
+    options = launch_command_parser().parse_args(words[start + 1 :])
+    if options.num_processes is None or (options.num_machines or 1) > 1:
+        raise SystemExit("accelerate launch --cpu: give --num_processes, and one machine only")
+    launch(
+        [
+            "--standalone",
+            f"--nproc-per-node={options.num_processes}",
+            "-m",
+            "vit_steps.training",
+            *sys.argv[1:],
+        ]
+    )
+
+
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(_start_all() if _started_alone() else main())
