@@ -3,7 +3,7 @@
 import math
 import os
 from dataclasses import dataclass
-from fractions import Fraction
+from numbers import Real
 
 import numpy as np
 import torch
@@ -39,21 +39,21 @@ class Preprocess:
             the even one (torchvision, timm).
 
     Raises:
-        ValueError: "crop_pct must lie above 0 and not above 1, got 1.5", or another field that cannot be.
+        ValueError: "crop_pct must be a number above 0 and not above 1, got 1.5", or another field amiss.
     """
 
     size: tuple[int, int]
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
-    crop_pct: float | Fraction = 1.0
+    crop_pct: Real = 1.0
     squash: bool = False
     interpolation: str = "bicubic"
     floor: bool = False
 
     def __post_init__(self) -> None:
         _check_size(self.size)
-        if not 0 < self.crop_pct <= 1:
-            raise ValueError(f"crop_pct must lie above 0 and not above 1, got {self.crop_pct}")
+        if not isinstance(self.crop_pct, Real) or not 0 < self.crop_pct <= 1:
+            raise ValueError(f"crop_pct must be a number above 0 and not above 1, got {self.crop_pct!r}")
         if self.interpolation not in INTERPOLATIONS:
             raise ValueError(
                 f"interpolation must be one of {', '.join(INTERPOLATIONS)}, got {self.interpolation!r}"
@@ -78,7 +78,9 @@ class Preprocess:
         mode = MODES[len(self.mean)]
         pictures = [self._resize(picture.convert(mode)) for picture in _pictures(image, mode)]
         pixels = torch.stack([torch.from_numpy(np.array(picture)) for picture in pictures])
-        pixels = pixels.unflatten(2, (self.size[1], 1)) if mode == "L" else pixels
+        pixels = pixels.reshape(
+            len(pictures), *self.size, len(mode)
+        )  # a grey picture has no axis of channels
         return (pixels.permute(0, 3, 1, 2).float() / 255 - _column(self.mean)) / _column(self.std)
 
     def undo(
@@ -153,7 +155,7 @@ def _from_tensor(image: Tensor, channels: int) -> list[Image.Image]:
     return [Image.fromarray(array[:, :, 0] if channels == 1 else array) for array in arrays]
 
 
-def _check_size(size: tuple[int, int]) -> None:
+def _check_size(size: object) -> None:
     if not isinstance(size, tuple) or len(size) != 2:
         raise TypeError(f"size must be (height, width), got {size!r}")
     if not all(isinstance(side, int) and side >= 1 for side in size):
