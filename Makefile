@@ -9,13 +9,14 @@ else
 endif
 export PYTHONUTF8 := 1
 
-.PHONY: help lab test execute lint environment clean
+.PHONY: help lab test execute picture lint environment clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make lab       open the five lessons in JupyterLab   (PORT=8888 HOST=127.0.0.1)"
 	@echo "make test      run all tests, every cell of the lessons included"
 	@echo "make execute   run the lessons afresh and store what they print and draw"
+	@echo "make picture   draw the README's picture afresh"
 	@echo "make lint      check the style of the code, notebooks included"
 	@echo "make clean     remove the environment, to start from nothing"
 	@echo "Each sets up what it needs in .venv. Another Python: make PYTHON=python3.12 lab"
@@ -29,6 +30,9 @@ test: environment
 
 execute: environment
 	@$(RUN) tools/execute.py
+
+picture: environment
+	@$(RUN) tools/picture.py
 
 lint: environment
 	@$(RUN) -m ruff check .

@@ -145,6 +145,26 @@ def test_an_attention_map_covers_its_picture(ax):
     assert artist.get_alpha() < 1
 
 
+def test_maps_with_one_limit_can_be_compared(ax):
+    assert plots.plot_attention(torch.rand(2, 2), torch.rand(1, 4, 4), ax, limit=0.5).get_clim() == (0, 0.5)
+
+
+def test_a_deletion_curve_has_its_standard_error_around_it(ax):
+    (line,) = plots.plot_deletion({"random": torch.tensor([1.0, 0.5, 0.1])}, 100, ax)
+    assert line.get_ydata().tolist() == pytest.approx([1.0, 0.5, 0.1])
+    heights = ax.collections[0].get_paths()[0].vertices[:, 1]
+    assert 0.45 == pytest.approx(
+        heights[np.isclose(ax.collections[0].get_paths()[0].vertices[:, 0], 1)].min()
+    )
+    assert line.get_label() == "random"
+
+
+def test_lines_by_layer_differ_in_more_than_colour(ax):
+    lines = plots.plot_by_layer({"trained": [1, 2, 3], "untrained": [1, 1, 1]}, ax, ylabel="distance")
+    assert [line.get_ydata().tolist() for line in lines] == [[1, 2, 3], [1, 1, 1]]
+    assert len({(line.get_marker(), line.get_linestyle()) for line in lines}) == 2
+
+
 def test_scores_are_bars_the_first_on_top(ax):
     bars = plots.plot_scores([("cat", 0.7), ("dog", 0.2)], ax)
     assert [bar.get_width() for bar in bars] == [0.7, 0.2]

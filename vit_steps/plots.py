@@ -111,6 +111,7 @@ def plot_tokens(tokens, ax: Axes, *, title: str = "", limit: float | None = None
     limit = limit or np.abs(tokens).max()
     artist = ax.imshow(tokens, vmin=-limit, vmax=limit, aspect="auto")
     ax.add_patch(_frame(slice(0, 1), slice(0, tokens.shape[1])))
+    ax.yaxis.get_major_locator().set_params(integer=True)
     ax.set(xlabel="dim", ylabel="token")
     ax.set_title(title)
     return artist
@@ -136,12 +137,41 @@ def plot_weights(weights, ax: Axes, *, names: Sequence[str] = (), title: str = "
     return artist
 
 
-def plot_attention(attention_map, image, ax: Axes, *, title: str = "") -> AxesImage:
-    """Lay an attention map (rows, cols) over its picture: the brighter, the more it is looked at."""
+def plot_attention(
+    attention_map, image, ax: Axes, *, title: str = "", limit: float | None = None
+) -> AxesImage:
+    """Lay an attention map (rows, cols) over its picture: the brighter, the more it is looked at.
+
+    ``limit`` is the weight drawn brightest; give maps that are to be compared the same one.
+    """
     height, width = _picture(image).shape[:2]
     plot_image(image, ax, title=title)
     extent = (-0.5, width - 0.5, height - 0.5, -0.5)
-    return ax.imshow(np.asarray(attention_map), alpha=0.65, extent=extent, vmin=0)
+    return ax.imshow(np.asarray(attention_map), alpha=0.65, extent=extent, vmin=0, vmax=limit)
+
+
+def plot_deletion(curves: dict[str, np.ndarray], num_images: int, ax: Axes) -> list[Line2D]:
+    """Draw accuracy against the patches removed, with one standard error of a share of ``num_images``."""
+    artists = []
+    for (name, curve), marker in zip(curves.items(), "osD^v", strict=False):
+        curve = np.asarray(curve)
+        error = np.sqrt(curve * (1 - curve) / num_images)
+        artists += ax.plot(curve, marker + "-", markersize=4, label=name)
+        ax.fill_between(np.arange(len(curve)), curve - error, curve + error, alpha=0.25)
+    ax.set(xlabel="patches removed", ylabel="accuracy", ylim=(0, 1.02))
+    ax.legend(title="first to go")
+    return artists
+
+
+def plot_by_layer(values: dict[str, Sequence[float]], ax: Axes, *, ylabel: str) -> list[Line2D]:
+    """Draw one line of numbers per name against the layer, each line with a marker and a dash of its own."""
+    artists = []
+    for (name, numbers), style in zip(values.items(), ("o-", "s--", "D:", "^-."), strict=False):
+        numbers = np.asarray(numbers)
+        artists += ax.plot(numbers, style, label=name)
+    ax.set(xlabel="layer", ylabel=ylabel, xticks=range(len(numbers)))
+    ax.legend()
+    return artists
 
 
 def plot_scores(answers: Sequence[tuple[str, float]], ax: Axes, *, title: str = "") -> BarContainer:
