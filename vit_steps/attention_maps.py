@@ -274,6 +274,8 @@ def _check_deletion(model: Callable, images: Tensor, labels: Tensor, order: Tens
     _check_integers("labels", labels, "images")
     _check_integers("order", order, "images patches")
     _check_batch("images", images)
+    if images.shape[1] < 1:
+        raise ValueError(f"images has {images.shape[1]} channels, at least 1 is needed")
     for name, tensor in (("images", images), ("labels", labels), ("order", order)):
         _check_numbers(name, tensor)
         if len(tensor) != len(images):
@@ -296,7 +298,7 @@ def _check_deletion(model: Callable, images: Tensor, labels: Tensor, order: Tens
 def _check_squares(images: Tensor, num_patches: int) -> int:
     height, width = images.shape[2:]
     side = isqrt(height * width // max(num_patches, 1))
-    if not num_patches or side**2 * num_patches != height * width or height % side or width % side:
+    if side < 1 or side**2 * num_patches != height * width or height % side or width % side:
         raise ValueError(
             f"order has {num_patches} patches, an image of {height} x {width} cannot be cut into "
             f"{num_patches} squares"
