@@ -158,7 +158,7 @@ def _check_patches(patches: Tensor, patch_size: int, image_size: tuple[int, int]
     if not isinstance(image_size, (tuple, list)) or len(image_size) != 2:
         raise TypeError(f"image_size must be (height, width), got {image_size!r}")
     height, width = image_size
-    _check_positive(patch_size=patch_size, image_height=height, image_width=width)
+    _check_positive(patch_size=patch_size, **{"image_size height": height, "image_size width": width})
     _check_multiples((height, width), patch_size, "image_size")
     _, num_patches, patch_dim = patches.shape
     rows, cols = height // patch_size, width // patch_size
