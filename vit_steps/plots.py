@@ -150,8 +150,8 @@ def plot_attention(
     return ax.imshow(np.asarray(attention_map), alpha=0.65, extent=extent, vmin=0, vmax=limit)
 
 
-def plot_deletion(curves: dict[str, np.ndarray], num_images: int, ax: Axes) -> list[Line2D]:
-    """Draw accuracy against the patches removed, with one standard error of a share of ``num_images``."""
+def plot_deletion(curves: dict, num_images: int, ax: Axes) -> list[Line2D]:
+    """Draw curves, name -> accuracy by patches removed, each with one standard error of ``num_images``."""
     artists = []
     for (name, curve), marker in zip(curves.items(), "osD^v", strict=False):
         curve = np.asarray(curve)
@@ -163,8 +163,8 @@ def plot_deletion(curves: dict[str, np.ndarray], num_images: int, ax: Axes) -> l
     return artists
 
 
-def plot_by_layer(values: dict[str, Sequence[float]], ax: Axes, *, ylabel: str) -> list[Line2D]:
-    """Draw one line of numbers per name against the layer, each line with a marker and a dash of its own."""
+def plot_by_layer(values: dict, ax: Axes, *, ylabel: str) -> list[Line2D]:
+    """Draw numbers against the layer, one line per name; each has a marker and a dash of its own."""
     artists = []
     for (name, numbers), style in zip(values.items(), ("o-", "s--", "D:", "^-."), strict=False):
         numbers = np.asarray(numbers)
