@@ -7,6 +7,7 @@ against those that come of the usual mistakes, on inputs that are random, not sq
 
 import math
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
@@ -32,12 +33,12 @@ def check_patches2image(answer: Any) -> bool:
         answer: function (patches, patch_size, (height, width)) -> image, B N P -> B C H W.
     """
     cases = {}
-    for channels, height, width, patch_size in ((3, 8, 8, 4), (3, 8, 12, 4), (2, 15, 10, 5)):
+    for channels, height, width, patch_size in ((3, 8, 8, 4), (3, 8, 12, 4), (1, 15, 10, 5)):
         patches = image2patches(_random(2, channels, height, width), patch_size)
         label = f"2 images of {channels} × {height} × {width}, patch_size {patch_size}"
         cases[label] = (patches, patch_size, (height, width))
     fault = _find_fault(answer, patches2image, cases, PATCHES2IMAGE_MISTAKES)
-    return _tell(fault, "the images come back, of three sizes and with 2 and 3 channels")
+    return _tell(fault, "the images come back, of three sizes, with 3 channels and with 1")
 
 
 def _lay(layout: str, order: str) -> Callable:
@@ -387,7 +388,7 @@ SINCOS_1D_MISTAKES = {
         lambda places, dim: _sincos_1d(places, dim).roll(dim // 2, dims=1)
     ),
     "you divide k by dim; there are dim / 2 waves, so k runs up to dim / 2": (
-        lambda places, dim: _sincos_1d(places, dim, waves=1)
+        lambda places, dim: _sincos_1d(places, dim, waves=1.0)
     ),
     "you divide k by dim / 4; that is for two axes, and here is one": (
         lambda places, dim: _sincos_1d(places, dim, waves=0.25)
@@ -436,10 +437,10 @@ def check_most_alike(answer: Any) -> bool:
 
 
 def _trap_table(place: int) -> Tensor:
-    """Draw rows of very different length, and point the CLS token's where ``place`` points."""
+    """Draw rows of very different length, and point the CLS token's nearly where ``place`` points."""
     lengths = 1 + 4 * _random(16, 1, seed=place).abs()
     table = lengths * _random(16, 8, seed=100 + place)
-    table[0] = 1.5 * table[place]
+    table[0] = 1.5 * table[place] + 0.1 * _random(8, seed=place)
     return table
 
 
@@ -501,7 +502,7 @@ SWAP_POSITIONS_MISTAKES = {
         lambda table, first, second: table.index_copy(0, torch.tensor([second]), table[first][None])
     ),
     "nothing has changed": lambda table, first, second: table,
-    "you are one row too low: first and second count rows of the table, the CLS token's among them": (
+    "you add 1 for the CLS token, but first and second count rows of the table, its own among them": (
         lambda table, first, second: _swap_rows(table, first + 1, second + 1)
     ),
     "these are the two rows alone; give the whole table": (
@@ -546,7 +547,7 @@ def check_weights_zoo(answer: Any) -> bool:
     return _tell(_find_gap(answer, right, WEIGHTS_ZOO), "attention_weights passes, and", caught=WEIGHTS_ZOO)
 
 
-def _scores(query: Tensor, key: Tensor, width: float) -> Tensor:
+def _scores(query: Tensor, key: Tensor, width: int) -> Tensor:
     return query @ key.transpose(2, 3) / math.sqrt(width)
 
 
@@ -717,8 +718,7 @@ def check_classify_by_mean(answer: Any) -> bool:
     Args:
         answer: function (tokens, norm, head) -> logits, B T D -> B classes; the first token is the CLS token.
     """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
+    with _own_random_numbers():
         norm, head = nn.LayerNorm(8), nn.Linear(8, 5)
         for parameter in norm.parameters():
             nn.init.normal_(parameter)
@@ -759,7 +759,8 @@ def check_freeze_all_but_head(answer: Any) -> bool:
     Args:
         answer: function (model) -> how many numbers of ``model`` are still trained; it freezes all others.
     """
-    model = _LittleModel()
+    with _own_random_numbers():
+        model = _LittleModel()
     result = _call(answer, (model,)) if callable(answer) else _Outcome(None, _not_a_function(answer))
     fault = result.problem or _find_unfrozen(model) or _find_miscount(result.tensor, model)
     return _tell(fault, "model.head learns, 45 numbers, and nothing else does")
@@ -831,7 +832,7 @@ class _UnfitError(Exception):
 def _unfit(result: Any, wanted: str) -> _UnfitError:
     if result is None or result is ...:
         return _UnfitError(f"not yet: your function returns {result}")
-    return _UnfitError(f"wrong: your function returns a {type(result).__name__}, wanted {wanted}")
+    return _UnfitError(f"wrong: your function returns {type(result).__name__}, wanted {wanted}")
 
 
 def _tell(fault: str | None, held_against: str, caught: Iterable[str] = ()) -> bool:
@@ -865,11 +866,10 @@ def _not_a_function(answer: Any) -> str:
 
 
 def _call(function: Callable, arguments: tuple) -> _Outcome:
-    """Run an answer on copies of the arguments, with random numbers of its own."""
+    """Run an answer on copies of the arguments."""
     given = [value.clone() if isinstance(value, Tensor) else value for value in arguments]
     try:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
+        with _own_random_numbers():
             result = function(*given)
         tensor, problem = _to_tensor(result), None
     except _UnfitError as error:
@@ -972,6 +972,14 @@ def _ask(answer: Callable, implementation: Callable) -> _Outcome:
 
     # Wrapped, so that nobody can tell the right one by what it is, only by what it does.
     return _call(verdict, (lambda *arguments, **named: implementation(*arguments, **named),))
+
+
+@contextmanager
+def _own_random_numbers() -> Iterator[None]:
+    """Give the same random numbers to every answer, and leave the notebook's as they are."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(0)
+        yield
 
 
 def _random(*shape: int, seed: int = 0) -> Tensor:
