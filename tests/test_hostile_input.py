@@ -172,11 +172,12 @@ WRONG = {
 @pytest.mark.parametrize("how", WRONG)
 @pytest.mark.parametrize(("name", "argument"), tensors)
 def test_a_wrong_rank_or_kind_is_refused_by_name(name, argument, how):
-    if (name, how) == ("top_k", "an axis too many"):
-        pytest.skip("logits may have a batch axis of one")
     arguments = CALLS[name]()
     arguments[argument] = WRONG[how](arguments[argument])
-    assert argument in refusal(name, arguments)
+    if (name, how) == ("top_k", "an axis too many"):  # logits may have a batch axis of one
+        assert len(call(name, arguments)) == 2
+    else:
+        assert argument in refusal(name, arguments)
 
 
 @pytest.mark.parametrize("dtype", [torch.int64, torch.uint8, torch.bool, torch.complex64])
@@ -254,11 +255,11 @@ def test_an_axis_of_size_zero_is_refused_or_gives_no_nan(name, argument, axis):
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
-@pytest.mark.parametrize(("name", "argument"), tensors)
+@pytest.mark.parametrize(
+    ("name", "argument"), arguments_of_kind(lambda value: getattr(value, "dtype", None) == torch.float32)
+)
 def test_nan_and_infinity_do_not_pass_silently(name, argument, bad):
     arguments = CALLS[name]()
-    if not arguments[argument].is_floating_point():
-        pytest.skip("integers are always finite")
     arguments[argument] = torch.full_like(arguments[argument], bad)
     if name == "image2patches":
         assert call(name, arguments).isnan().any() == (bad != bad)
@@ -301,15 +302,12 @@ ALLOWED = {
     ("cls_attention", "layer"): {0, -1},
     ("cls_attention", "head"): {0, -1, None},
     ("build_vit", "num_classes"): {0},
-    ("mean_attention_distance", "patch_size"): {999_999_937},
 }
 
 
-@pytest.mark.parametrize("bad", [0, -1, 2.5, "2", None, True, [2], float("nan"), 999_999_937])
+@pytest.mark.parametrize("bad", [0, -1, 2.5, "2", None, True, [2], float("nan")])
 @pytest.mark.parametrize(("name", "argument"), numbers)
 def test_a_size_that_is_none_is_refused_by_name(name, argument, bad):
-    if argument in ("mlp_dim", "num_classes", "depth", "channels") and bad == 999_999_937:
-        pytest.skip("a size that nobody has the memory for, but a size")
     allowed = ALLOWED.get((name, argument), set())
     arguments = {**CALLS[name](), argument: bad}
     if not isinstance(bad, list) and not isinstance(bad, bool) and bad in allowed:
@@ -320,14 +318,36 @@ def test_a_size_that_is_none_is_refused_by_name(name, argument, bad):
 
 @pytest.mark.parametrize(
     "bad",
-    [None, "23", (2,), (2, 3, 4), (0, 3), (2, -3), (2.0, 3), ("2", 3), (True, 3), (None, 3), {2, 3}, (5, 7)],
+    [None, "23", (2,), (2, 3, 4), (0, 3), (2, -3), (2.0, 3), ("2", 3), (True, 3), (None, 3), {2, 3}],
 )
 @pytest.mark.parametrize(("name", "argument"), pairs)
 def test_a_pair_that_is_none_is_refused_by_name(name, argument, bad):
-    if bad == (5, 7) and argument in ("grid", "new_grid") and name in ("sincos_position", "resize_position"):
-        pytest.skip("any grid will do")
-    message = refusal(name, {**CALLS[name](), argument: bad})
+    assert argument in refusal(name, {**CALLS[name](), argument: bad})
+
+
+@pytest.mark.parametrize(
+    ("name", "argument"),
+    [case for case in pairs if case not in [("sincos_position", "grid"), ("resize_position", "new_grid")]],
+)
+def test_a_pair_that_does_not_fit_is_refused_by_name(name, argument):
+    assert argument in refusal(name, {**CALLS[name](), argument: (5, 7)})
+
+
+TOO_LARGE = [
+    *[("image2patches", "patch_size"), ("patches2image", "patch_size"), ("image2emb_naive", "patch_size")],
+    *[("weight2kernel", "channels"), ("weight2kernel", "patch_size"), ("image2emb_conv", "stride")],
+    *[("sincos_position", "dim"), ("resize_position", "num_prefix"), ("split_heads", "num_heads")],
+    *[("self_attention", "num_heads"), ("fused_attention", "num_heads"), ("top_k", "k")],
+    *[("cls_attention", "layer"), ("cls_attention", "head"), ("kernel_components", "num_components")],
+    *[("build_vit", "patch_size"), ("build_vit", "num_heads"), ("build_vit", "dim")],
+]
+
+
+@pytest.mark.parametrize(("name", "argument"), TOO_LARGE)
+def test_a_size_that_is_too_large_is_refused_by_name(name, argument):
+    message = refusal(name, {**CALLS[name](), argument: 999_999_937})
     assert argument in message
+    assert "999999937" in message
 
 
 @pytest.mark.parametrize(("name", "argument"), pairs)
