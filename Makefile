@@ -22,7 +22,7 @@ help:
 	@echo "Each sets up what it needs in .venv. Another Python: make PYTHON=python3.12 lab"
 
 lab: environment
-	@$(RUN) -m jupyterlab --ip=$(HOST) --port=$(PORT) --allow-root \
+	@$(RUN) -m jupyterlab --ip=$(HOST) --port=$(PORT) --allow-root --log-level=WARN \
 		--ServerApp.root_dir=. --LabApp.default_url=/lab/tree/notebooks/1_patch_embedding.ipynb
 
 test: environment
