@@ -116,11 +116,7 @@ def patch_size_slider(
     """
     _check_square(image)
     _check_patch_sizes(patch_sizes, image.shape[-1])
-    figure, axes = _cost_figure()
-    pictures = []
-    for patch_size in patch_sizes:
-        _draw_patch_size(image[0], patch_size, patch_sizes, axes)
-        pictures.append(_to_png(figure))
+    pictures = _draw_patch_sizes(image[0], patch_sizes)
     sentences = [_tell_cost(patch_size, image.shape[-1]) for patch_size in patch_sizes]
     chosen = len(pictures) // 2
     return PictureSlider(
@@ -151,18 +147,14 @@ def position_picker(similarity: Tensor | Mapping[str, Tensor], grid: tuple[int, 
     """
     tables = dict(similarity) if isinstance(similarity, Mapping) else {"similarity": similarity}
     tokens = _check_similarities(tables, grid)
-    rows, cols = grid
-    query = tokens - rows * cols + (rows // 2) * cols + cols // 2
+    row, col = grid[0] // 2, grid[1] // 2
+    query = tokens - grid[0] * grid[1] + row * grid[1] + col
     return Explorer(
         picture=_pack(_to_png(_similarity_figure(tables, grid, query))),
-        alt=f"{len(tables)} × {rows} × {cols} places: the brighter, the more alike to the framed one in "
-        f"row {rows // 2}, column {cols // 2}.",
-        kind="similarity",
-        grid=[rows, cols],
-        tokens=tokens,
-        table=_float_bytes(torch.stack(list(tables.values()))),
-        names=list(tables),
+        alt=f"{' and '.join(tables)}, {grid[0]} × {grid[1]} places each: the brighter a place, the more it "
+        f"is like the framed one in row {row}, column {col}.",
         query=query,
+        **_send("similarity", tables, grid),
     )
 
 
@@ -195,28 +187,16 @@ def attention_explorer(
     _check_explorer(images, attention, grid, labels)
     _check_control(control, attention)
     maps = {"in the model": attention} | ({} if control is None else {"in the control": control})
-    table = torch.stack([_with_mean(weights) for weights in maps.values()])
-    _, batch, depth, heads, tokens, _ = table.shape
-    choices = {
-        "image": list(labels or map(str, range(batch))),
-        "layer": [str(layer) for layer in range(depth)],
-        "head": ["mean", *map(str, range(heads - 1))],
-    }
-    first = table[:, 0, -1, 0, 0, 1:]
-    brightest = divmod(first[0].argmax().item(), grid[1])
+    maps = {name: _with_mean(weights) for name, weights in maps.items()}
+    cls_maps = torch.stack([weights[0, -1, 0, 0, 1:].unflatten(0, grid) for weights in maps.values()])
     return Explorer(
-        picture=_pack(_to_png(_attention_figure(images[0], first.unflatten(1, grid), list(maps)))),
-        alt=f"Image {choices['image'][0]}, and where its CLS token looks in layer {depth - 1}, mean over "
-        "heads: of the patches, most at row {}, column {}.".format(*brightest),
-        kind="attention",
-        grid=list(grid),
-        tokens=tokens,
-        table=_float_bytes(table),
-        names=list(maps),
-        choices=[{"label": label, "options": options} for label, options in choices.items()],
-        chosen=[0, depth - 1, 0],
+        picture=_pack(_to_png(_attention_figure(images[0], cls_maps, list(maps)))),
+        alt=_tell_start(labels[0] if labels else "0", attention.shape[1] - 1, cls_maps[0]),
+        choices=_choices(attention, labels),
+        chosen=[0, attention.shape[1] - 1, 0],
         pictures=_to_rgba(images),
         picture_size=list(images.shape[2:]),
+        **_send("attention", maps, grid),
     )
 
 
@@ -242,51 +222,55 @@ def digit_pad(
     image = torch.zeros(1, 1, 8, 8) if image is None else image
     _check_pad(answer, image, labels)
     scores, attention = _ask(answer, image, labels)
-    reply = _reply(scores, attention, labels)
+    height, width = image.shape[2:]
     return DigitPad(
         answer,
         picture=_pack(_to_png(_pad_figure(image[0], scores, attention, labels))),
-        alt=f"A pad of {image.shape[2]} × {image.shape[3]} pixels, where the model looked on it, and "
-        f"its answer: {labels[scores.argmax()]}.",
-        size=list(image.shape[2:]),
+        alt=f"A pad of {height} × {width} pixels, where the model looked on it, and its answer: "
+        f"{labels[scores.argmax()]}.",
+        size=[height, width],
         ink=image.flatten().tolist(),
         labels=list(labels),
-        reply=reply,
+        reply=_reply(scores, attention, labels),
     )
 
 
-def _cost_figure() -> tuple[Figure, list[Axes]]:
+def _draw_patch_sizes(image: Tensor, patch_sizes: Sequence[int]) -> list[bytes]:
+    """Draw one picture after the other into the same figure."""
     with style.context(STYLE):
         figure = Figure(figsize=(9, 3.8))
-        mosaic = figure.subplot_mosaic("ps;pc", height_ratios=(1, 2), width_ratios=(3, 4))
-    mosaic["s"].set_anchor("W")
-    return figure, [mosaic[name] for name in "psc"]
+        axes = figure.subplot_mosaic("ps;pc", height_ratios=(1, 2), width_ratios=(3, 4))
+        pictures = []
+        for patch_size in patch_sizes:
+            for ax in axes.values():
+                ax.clear()
+            _draw_grid(image, patch_size, axes["p"])
+            _draw_sequence(_cut(image, patch_size), axes["s"])
+            _draw_cost(patch_size, patch_sizes, image.shape[-1], axes["c"])
+            pictures.append(_to_png(figure))
+    return pictures
 
 
-def _draw_patch_size(image: Tensor, patch_size: int, patch_sizes: Sequence[int], axes: list[Axes]) -> None:
-    photo, sequence, cost = axes
+def _draw_grid(image: Tensor, patch_size: int, ax: Axes) -> None:
     rows = image.shape[-1] // patch_size
-    tokens, shown = 1 + rows**2, min(rows**2, LONGEST_LINE)
-    with style.context(STYLE):
-        for ax in axes:
-            ax.clear()
-        _, lines = plot_grid(image, patch_size, photo, title=f"the grid: {rows} × {rows} patches")
-        lines.set_linewidth(min(1.5, patch_size / 14))  # or a fine grid would hide the picture
-        line, gap = _cut(image, patch_size)[:shown], max(1, patch_size // 8)
-        title = f"the sequence: patches 1 to {shown} of {rows**2:,}"
-        plot_tiles(line, sequence, per_row=shown, gap=gap, title=title)
-        plot_cost(patch_sizes, image.shape[-1], cost)
-        cost.plot(
-            [patch_size] * 2,
-            [tokens, tokens**2],
-            "o",
-            color="black",
-            fillstyle="none",
-            markersize=14,
-            clip_on=False,
-        )
-        cost.set_title(f"the cost: T = {tokens:,} tokens, T² = {tokens**2:,} pairs")
-        cost.tick_params(axis="x", labelsize=8)
+    _, lines = plot_grid(image, patch_size, ax, title=f"the grid: {rows} × {rows} patches")
+    lines.set_linewidth(min(1.5, patch_size / 14))  # or a fine grid would hide the picture
+
+
+def _draw_sequence(patches: np.ndarray, ax: Axes) -> None:
+    shown, gap = patches[:LONGEST_LINE], max(1, patches.shape[-1] // 8)
+    title = f"the sequence: patches 1 to {len(shown)} of {len(patches):,}"
+    plot_tiles(shown, ax, per_row=len(shown), gap=gap, title=title)
+    ax.set_anchor("W")
+
+
+def _draw_cost(patch_size: int, patch_sizes: Sequence[int], side: int, ax: Axes) -> None:
+    tokens = 1 + (side // patch_size) ** 2
+    plot_cost(patch_sizes, side, ax)
+    rings = {"color": "black", "fillstyle": "none", "markersize": 14, "clip_on": False}
+    ax.plot([patch_size] * 2, [tokens, tokens**2], "o", **rings)
+    ax.set_title(f"the cost: T = {tokens:,} tokens, T² = {tokens**2:,} pairs")
+    ax.tick_params(axis="x", labelsize=8)
 
 
 def _cut(image: Tensor, patch_size: int) -> np.ndarray:
@@ -310,7 +294,7 @@ def _similarity_figure(tables: dict[str, Tensor], grid: tuple[int, int], query: 
         axes = figure.subplots(1, len(tables), squeeze=False)[0]
         for (name, table), ax in zip(tables.items(), axes, strict=True):
             num_cls = len(table) - grid[0] * grid[1]
-            places = np.asarray(table.detach().float())[query, num_cls:].reshape(grid)
+            places = np.asarray(table.detach().float().cpu())[query, num_cls:].reshape(grid)
             artist = ax.imshow(places, vmin=table.min(), vmax=table.max())
             row, col = divmod(query - num_cls, grid[1])
             ax.add_patch(Rectangle((col - 0.5, row - 0.5), 1, 1, fill=False, color="black", linewidth=3))
@@ -323,6 +307,23 @@ def _similarity_figure(tables: dict[str, Tensor], grid: tuple[int, int], query: 
 def _with_mean(attention: Tensor) -> Tensor:
     weights = attention.detach().float()
     return torch.cat([weights.mean(dim=2, keepdim=True), weights], dim=2)
+
+
+def _choices(attention: Tensor, labels: Sequence[str] | None) -> list[dict]:
+    batch, depth, heads = attention.shape[:3]
+    return [
+        {"label": "image", "options": list(labels or map(str, range(batch)))},
+        {"label": "layer", "options": [str(layer) for layer in range(depth)]},
+        {"label": "head", "options": ["mean", *map(str, range(heads))]},
+    ]
+
+
+def _tell_start(label: str, layer: int, cls_map: Tensor) -> str:
+    row, col = divmod(cls_map.argmax().item(), cls_map.shape[1])
+    return (
+        f"Image {label}, and where its CLS token looks in layer {layer}, mean over heads: "
+        f"of the patches, most at row {row}, column {col}."
+    )
 
 
 def _attention_figure(image: Tensor, maps: Tensor, names: list[str]) -> Figure:
@@ -387,13 +388,21 @@ def _screen_width(picture: bytes) -> int:
 
 
 def _to_rgba(images: Tensor) -> bytes:
-    rgb = (images.detach().float().clamp(0, 1) * 255).round().byte().expand(-1, 3, -1, -1)
+    rgb = (images.detach().cpu().float().clamp(0, 1) * 255).round().byte().expand(-1, 3, -1, -1)
     opaque = torch.full_like(rgb[:, :1], 255)
     return torch.cat([rgb, opaque], dim=1).permute(0, 2, 3, 1).contiguous().numpy().tobytes()
 
 
-def _float_bytes(table: Tensor) -> bytes:
-    return np.asarray(table.detach().float(), dtype="<f4").tobytes()
+def _send(kind: str, tables: dict[str, Tensor], grid: tuple[int, int]) -> dict:
+    """What the explorer's script must know of its tables, whose last two axes are tokens."""
+    numbers = torch.stack(list(tables.values())).detach().float().cpu().numpy()
+    return {
+        "kind": kind,
+        "grid": list(grid),
+        "tokens": numbers.shape[-1],
+        "names": list(tables),
+        "table": numbers.astype("<f4").tobytes(),
+    }
 
 
 def _check_tensor(name: str, tensor: Tensor, axes: str) -> None:
@@ -423,6 +432,7 @@ def _check_square(image: Tensor) -> None:
             "image must be one square picture, (1, 1 or 3 channels, side, side), "
             f"got shape {tuple(image.shape)}"
         )
+    _check_finite("image", image)
 
 
 def _check_integer(name: str, value: int) -> None:
@@ -507,6 +517,7 @@ def _check_pad(answer: Callable, image: Tensor, labels: Sequence[str]) -> None:
     _check_tensor("image", image, "1 1 height width")
     if image.shape[:2] != (1, 1):
         raise ValueError(f"image must be one grey picture, (1, 1, height, width), got {tuple(image.shape)}")
+    _check_finite("image", image)
     if len(labels) < 2:
         raise ValueError(f"labels must name at least 2 classes, got {len(labels)}")
 
