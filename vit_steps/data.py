@@ -135,8 +135,10 @@ def load_image_folder(
     """
     _check_size(size)
     _check_choices(channels, broken)
-    folders = _class_folders(Path(path))
-    read = [_read_class(folder, size, channels, broken) for folder in folders]
+    folders, skipped = _class_folders(Path(path)), []
+    read = [_read_class(folder, size, channels, skipped if broken == "skip" else None) for folder in folders]
+    for line in skipped:
+        warnings.warn(f"skipped {line}", stacklevel=2)
     labels = torch.tensor([label for label, images in enumerate(read) for _ in images])
     images = torch.stack([image for images in read for image in images])
     return ImageFolder(images, labels, tuple(folder.name for folder in folders))
@@ -153,9 +155,9 @@ def _class_folders(path: Path) -> list[Path]:
     return folders
 
 
-def _read_class(folder: Path, size: int, channels: int, broken: str) -> list[Tensor]:
+def _read_class(folder: Path, size: int, channels: int, skipped: list[str] | None) -> list[Tensor]:
     files = [file for file in sorted(folder.rglob("*")) if file.is_file() and not _is_hidden(file, folder)]
-    images = [_read_or_skip(file, size, channels, broken) for file in files]
+    images = [_read_or_skip(file, size, channels, skipped) for file in files]
     images = [image for image in images if image is not None]
     if not images:
         raise ValueError(f"class {folder.name} has no image: {folder}")
@@ -166,7 +168,7 @@ def _is_hidden(file: Path, folder: Path) -> bool:
     return any(part.startswith(".") for part in file.relative_to(folder).parts)
 
 
-def _read_or_skip(file: Path, size: int, channels: int, broken: str) -> Tensor | None:
+def _read_or_skip(file: Path, size: int, channels: int, skipped: list[str] | None) -> Tensor | None:
     from PIL import Image
 
     try:
@@ -176,9 +178,9 @@ def _read_or_skip(file: Path, size: int, channels: int, broken: str) -> Tensor |
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
         raise ValueError(f"{file} is refused as a decompression bomb: {error}") from None
     except Exception as error:  # decoders of damaged files raise whatever they meet
-        if broken == "refuse":
+        if skipped is None:
             raise ValueError(f"cannot read {file}: {error}") from error
-        warnings.warn(f"skipped {file}: {error}", stacklevel=4)
+        skipped.append(f"{file}: {error}")
         return None
 
 
@@ -188,7 +190,10 @@ def _read_image(file: Path, size: int, channels: int) -> Float[Tensor, "channels
 
     with Image.open(file) as image:
         upright = _eight_bits(ImageOps.exif_transpose(image)).convert(MODES[channels])
-        square = ImageOps.fit(upright, (size, size), Image.Resampling.BILINEAR)
+        side = min(upright.size)
+        left, top = (upright.width - side) // 2, (upright.height - side) // 2
+        square = upright.crop((left, top, left + side, top + side))
+        square = square.resize((size, size), Image.Resampling.BILINEAR)
     pixels = torch.from_numpy(np.array(square)).reshape(size, size, channels)
     return pixels.permute(2, 0, 1).contiguous() / 255  # H W C -> C H W
 
@@ -211,14 +216,14 @@ def _middle_square(image: Tensor) -> Tensor:
     return image[:, :, top : top + side, left : left + side]
 
 
-def _check_choices(channels: int, broken: str) -> None:
+def _check_choices(channels: object, broken: object) -> None:
     if channels not in MODES:
         raise ValueError(f"channels must be 1 (grey) or 3 (colour), got {channels!r}")
     if broken not in ("refuse", "skip"):
         raise ValueError(f"broken must be 'refuse' or 'skip', got {broken!r}")
 
 
-def _check_size(size: int) -> None:
+def _check_size(size: object) -> None:
     try:
         index(size)
     except TypeError:

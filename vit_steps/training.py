@@ -58,11 +58,11 @@ class Recipe(NamedTuple):
 
     epochs: int
     batch_size: int
-    lr: float
-    weight_decay: float
-    label_smoothing: float
-    augment: float
-    average: float
+    lr: int | float
+    weight_decay: int | float
+    label_smoothing: int | float
+    augment: int | float
+    average: int | float
     seed: int
     mixed_precision: str
 
@@ -74,11 +74,11 @@ def fit(
     *,
     epochs: int,
     batch_size: int = 64,
-    lr: float = 3e-3,
-    weight_decay: float = 0.05,
-    label_smoothing: float = 0.1,
-    augment: float = 0.15,
-    average: float = 0.995,
+    lr: int | float = 3e-3,
+    weight_decay: int | float = 0.05,
+    label_smoothing: int | float = 0.1,
+    augment: int | float = 0.15,
+    average: int | float = 0.995,
     seed: int = 0,
     mixed_precision: str = "no",
     checkpoint: str | os.PathLike | None = None,
@@ -298,7 +298,7 @@ def accuracy(
 
 
 def random_affine(
-    images: Float[Tensor, "batch channels height width"], strength: float, *, generator: torch.Generator
+    images: Float[Tensor, "batch channels height width"], strength: int | float, *, generator: torch.Generator
 ) -> Float[Tensor, "batch channels height width"]:
     """Turn, stretch, shear and shift each image a little, each in its own way.
 
@@ -348,7 +348,7 @@ def save_checkpoint(model: ViT, path: str | os.PathLike, *, notes: dict | None =
         notes: what else the file should say, such as how it was made; whatever JSON can hold.
 
     Raises:
-        TypeError: "model must be a ViT, not Linear".
+        TypeError: "model must be a ViT, not Linear", "notes must be what JSON can hold, got ...".
         FileNotFoundError: "there is no folder runs to write model.safetensors into".
     """
     _check_model(model)
@@ -386,8 +386,9 @@ def _build(config: object, tensors: dict[str, Tensor], path: str | os.PathLike) 
     try:
         if config["depth"] > len(tensors):  # a forged number must not keep us busy for ever
             raise ValueError(f"depth {config['depth']} with {len(tensors)} tensors")
+        size = config["image_size"]
         with torch.device("meta"):  # no memory before the shapes are known to be right
-            model = ViT(**config)
+            model = ViT(**config | {"image_size": tuple(size) if isinstance(size, list) else size})
     except (TypeError, KeyError, ValueError) as error:
         raise ValueError(f"{path} does not describe a ViT: {error}") from None
     _load_into(model, tensors, path, assign=True)
@@ -418,8 +419,16 @@ def _write(path: str | os.PathLike, tensors: dict[str, Tensor], header: dict) ->
 
 
 def _jsoned(header: dict) -> dict:
-    """Make of a header what reading it back will give; integers of other libraries become plain ones."""
-    return json.loads(json.dumps(header, default=index))
+    """Make of a header what reading it back will give."""
+    return json.loads(json.dumps(header, default=_plain))
+
+
+def _plain(value: object) -> int:
+    """Turn an integer of another library into one that JSON knows."""
+    try:
+        return index(value)
+    except TypeError:
+        raise TypeError(f"notes must be what JSON can hold, got {value!r}") from None
 
 
 def _read(path: str | os.PathLike, kind: str) -> tuple[dict[str, Tensor], dict]:
@@ -505,7 +514,7 @@ def _warm_up_and_decay(step: int, steps: int) -> float:
 
 
 @torch.no_grad()
-def _move_average(average: ViT, model: ViT, decay: float) -> None:
+def _move_average(average: ViT, model: ViT, decay: int | float) -> None:
     for old, new in zip(average.parameters(), model.parameters(), strict=True):
         old.lerp_(new, 1 - decay)
 
@@ -575,7 +584,7 @@ def _check_recipe(recipe: Recipe) -> None:
         raise ValueError(f"mixed_precision must be one of no, bf16, got {recipe.mixed_precision!r}")
 
 
-def _check_integer(name: str, number: int, least: int) -> None:
+def _check_integer(name: str, number: object, least: int) -> None:
     try:
         index(number)
     except TypeError:
@@ -584,7 +593,7 @@ def _check_integer(name: str, number: int, least: int) -> None:
         raise ValueError(f"{name} must be at least {least}, got {number}")
 
 
-def _check_range(name: str, number: float, end: float) -> None:
+def _check_range(name: str, number: object, end: int | float) -> None:
     if isinstance(number, bool) or not isinstance(number, (int, float)):
         raise TypeError(f"{name} must be a number, got {number!r}")
     if not 0 <= number < end:
@@ -595,9 +604,13 @@ def _check_images(name: str, pair: object, model: ViT) -> None:
     if not (isinstance(pair, tuple) and len(pair) == 2 and all(isinstance(part, Tensor) for part in pair)):
         raise TypeError(f"{name} must be a tuple of two tensors, images and labels")
     images, labels = pair
+    if images.ndim != 4:
+        axes = "(images channels height width)"
+        raise ValueError(f"{name} images must have the axes {axes}, got shape {tuple(images.shape)}")
     expected = (model.channels, *model.image_size)
-    if images.ndim != 4 or tuple(images.shape[1:]) != expected:
-        raise ValueError(f"{name} images have shape {tuple(images.shape)}, the model takes (n, {expected})")
+    if tuple(images.shape[1:]) != expected:
+        got, wanted = (" x ".join(map(str, sizes)) for sizes in (images.shape[1:], expected))
+        raise ValueError(f"{name} images are {got}, the model was made for {wanted}")
     if not images.is_floating_point():
         raise TypeError(f"{name} images must be floating-point, got {images.dtype}")
     _check_labels(name, labels, len(images), model.config["num_classes"])
@@ -743,7 +756,7 @@ def _plan(options: argparse.Namespace, model: ViT, parts: dict[str, tuple[Tensor
     lines["model"] = f"dim {config['dim']}, depth {config['depth']}, {config['num_heads']} heads, "
     lines["model"] += f"{config['pool']} pooled, {parameters:,} parameters"
     lines["recipe"] = ", ".join(f"{name} {value}" for name, value in _recipe(options).items())
-    lines["machine"] = f"{accelerator.num_processes} process(es) on {accelerator.device.type}"
+    lines["machine"] = f"{_count(accelerator.num_processes, 'process')} on {accelerator.device.type}"
     lines["writes"] = options.out + (f", {options.checkpoint}" if options.checkpoint else "")
     return "\n".join(f"{name:8} {line}" for name, line in lines.items())
 
@@ -772,12 +785,16 @@ def _notes(
     }
 
 
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" + ("es" if number > 1 else "")
+
+
 def _say(text: str) -> None:
     _accelerator().print(text, flush=True)
 
 
 def _started_alone() -> bool:
-    """Whether Accelerate was asked for several processes on the CPU and started one, as it does without MPI."""
+    """Whether Accelerate was asked for several processes on the CPU and, for want of MPI, started one."""
     asked = os.environ.get("ACCELERATE_USE_CPU") == "True" and "MASTER_PORT" in os.environ
     return asked and not any(
         name.endswith(("WORLD_SIZE", "WORLD_LOCAL_SIZE", "PMI_SIZE")) for name in os.environ
