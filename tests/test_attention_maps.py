@@ -254,6 +254,18 @@ def test_deletion_starts_at_the_accuracy_and_runs_on_a_vit(pool):
     assert curve[-1] == (model(flat).argmax(dim=1) == labels).float().mean()
 
 
+def test_deletion_keeps_no_graph_of_what_the_model_did():
+    seen = []
+
+    def model(images):
+        seen.append(torch.is_grad_enabled())
+        return brightness(images)
+
+    deletion_curve(model, torch.rand(2, 1, 4, 6), torch.tensor([0, 1]), torch.arange(6).repeat(2, 1))
+    assert seen == [False] * 7
+    assert torch.is_grad_enabled()
+
+
 def test_nothing_is_changed_in_place():
     attention, kernel = random_attention(), torch.randn(30, 3, 2, 2)
     images, labels, order = torch.rand(2, 1, 4, 6), torch.tensor([0, 1]), torch.arange(6).repeat(2, 1)
