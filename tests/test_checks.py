@@ -251,6 +251,12 @@ def only_cls(encoder, tokens):
     return [place == 0 for place in range(tokens.shape[1])]
 
 
+def one_block_far(encoder, tokens):
+    mask = reached_by_jacobian(encoder, tokens)
+    mask[2:] &= mask.all()
+    return mask
+
+
 def in_place_gradient(encoder, tokens):
     tokens.requires_grad_()
     pool_cls(encoder(tokens)).pow(3).sum().backward()
@@ -450,6 +456,7 @@ WRONG = [
     (checks.check_reached, one_mask_per_image, "this is one mask per image"),
     (checks.check_reached, only_cls, "you reach the CLS token alone, whatever the encoder"),
     (checks.check_reached, lambda encoder, tokens: ~reached_by_jacobian(encoder, tokens), "true and false are swapped"),
+    (checks.check_reached, one_block_far, "for two blocks in which every token sees itself and the next one your shape (5,) is right; the first difference, at [2]: 0, wanted 1"),
     (checks.check_reached, in_place_gradient, "your function changes the tensor it was given"),
     (check_sincos_1d, taking_turns, "your waves take turns"),
     (check_sincos_1d, from_one, "your places start at 1"),
@@ -485,6 +492,7 @@ WRONG = [
     (checks.check_classify_by_mean, lambda tokens, norm, head: head(norm(tokens).mean(dim=1)), "the CLS token is in your mean"),
     (checks.check_classify_by_mean, lambda tokens, norm, head: head(norm(tokens[:, 1:].mean(dim=1))), "the norm comes first, then the mean"),
     (checks.check_classify_by_mean, lambda tokens, norm, head: head(tokens[:, 1:].mean(dim=1)), "the norm is missing"),
+    (checks.check_classify_by_mean, lambda tokens, norm, head: head(F.layer_norm(tokens, (8,))[:, 1:].mean(dim=1)), "the first difference, at [0, 0]"),
     (checks.check_classify_by_mean, lambda tokens, norm, head: head(norm(tokens)[:, 0]), "you read the CLS token"),
     (checks.check_classify_by_mean, lambda *step: classify_in_a_loop(*step).softmax(dim=1), "these are probabilities"),
     (checks.check_freeze_all_but_head, unchanged_model, "every parameter still learns"),
@@ -498,6 +506,8 @@ WRONG = [
     (checks.check_freeze_all_but_head, counting(lambda model: sum(p.numel() for p in model.parameters())), "you count the frozen ones, too"),
     (checks.check_freeze_all_but_head, counting(lambda model: model.head.weight.numel()), "the head's bias is missing"),
     (checks.check_freeze_all_but_head, counting(lambda model: 44), "45 numbers are trained, not 44"),
+    (checks.check_freeze_all_but_head, counting(lambda model: [40, 5]), "45 numbers are trained, not [40.0, 5.0]"),
+    (checks.check_freeze_all_but_head, counting(lambda model: [45]), "45 numbers are trained, not [45.0]"),
 ]  # fmt: skip
 
 
@@ -573,6 +583,7 @@ def test_an_answer_that_raises_is_quoted_in_one_short_line(say, check):
     assert len(line) < 240
 
 
+@pytest.mark.filterwarnings("ignore:Casting complex values")
 @pytest.mark.parametrize("check", EVERY_CHECK)
 @pytest.mark.parametrize(
     "given",
@@ -693,6 +704,20 @@ def test_the_rows_of_weight_give_the_tokens_of_image2emb_naive():
     tokens = theirs @ weight[rows_in_a_loop(3, 4)]
     torch.testing.assert_close(tokens, image2emb_naive(image, 4, weight))
     torch.testing.assert_close(tokens, image2emb_conv(image, weight2kernel(weight, 3, 4), 4))
+
+
+def test_a_right_answer_may_come_as_numbers_of_any_kind(say):
+    assert say(checks.check_pool_patches, lambda *given: pool_in_a_loop(*given).to_sparse())[0]
+    assert say(checks.check_pool_patches, lambda *given: pool_in_a_loop(*given).tolist())[0]
+    assert say(checks.check_pool_patches, lambda *given: pool_in_a_loop(*given).requires_grad_())[0]
+    assert say(checks.check_pool_patches, lambda *given: pool_in_a_loop(*given).numpy())[0]
+    assert say(checks.check_most_alike, lambda *given: float(most_alike_in_a_loop(*given)))[0]
+
+
+def test_an_answer_by_chance_is_the_same_each_time(say):
+    first = say(checks.check_pool_patches, lambda tokens, prefix: torch.rand(2, 8))
+    torch.rand(3)
+    assert say(checks.check_pool_patches, lambda tokens, prefix: torch.rand(2, 8)) == first
 
 
 @pytest.mark.parametrize(("check", "answer"), RIGHT)
