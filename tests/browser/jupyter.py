@@ -1,0 +1,104 @@
+"""Drive a real browser, and in it a real JupyterLab with a real kernel."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from contextlib import contextmanager
+from pathlib import Path
+
+NO_PLAYWRIGHT = "no playwright, so nothing is opened in a browser: pip install playwright"
+NO_CHROMIUM = "no Chromium, so nothing is opened in a browser: apt-get install chromium"
+FLAGS = [
+    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
+    *("--disable-background-networking", "--disable-component-update"),
+]
+TOKEN = "lessons"
+IDLE = '.jp-Notebook-ExecutionIndicator[data-status="idle"]'
+PROMPTS = "[...document.querySelectorAll('.jp-CodeCell .jp-InputPrompt')]"
+
+
+def chromium() -> str | None:
+    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+    return next(filter(None, map(shutil.which, names)), None)
+
+
+@contextmanager
+def browser():
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=chromium(), args=FLAGS)
+        yield started
+        started.close()
+
+
+@contextmanager
+def lab(folder: Path):
+    """Serve the notebooks of a folder; settings and trust are kept apart from the user's own."""
+    port, home = _free_port(), folder / ".jupyter"
+    names = ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR")
+    names += ("JUPYTERLAB_SETTINGS_DIR", "JUPYTERLAB_WORKSPACES_DIR")
+    places = {name: str(home / name.lower()) for name in names}
+    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--ip=127.0.0.1", f"--port={port}"]
+    command += ["--allow-root", f"--ServerApp.root_dir={folder}", f"--IdentityProvider.token={TOKEN}"]
+    home.mkdir(parents=True, exist_ok=True)
+    with open(home / "log", "a") as log:
+        server = subprocess.Popen(command, stdout=log, stderr=log, env=os.environ | places)
+        try:
+            _wait_for(f"http://127.0.0.1:{port}/api", server, log.name)
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            server.terminate()
+            server.wait(timeout=30)
+
+
+def open_notebook(page, address: str, name: str) -> None:
+    page.goto(f"{address}/lab/tree/{name}?token={TOKEN}&reset")
+    page.wait_for_selector(IDLE, timeout=60_000)
+    page.wait_for_selector('#jp-main-statusbar :text("| Idle")', timeout=60_000)
+
+
+def run_all(page) -> None:
+    """Restart the kernel, run every cell, and wait until the last one has its number."""
+    for _ in range(3):  # a kernel that is still on its way swallows the command
+        page.click('.lm-MenuBar-item:has-text("Run")')
+        page.click('.lm-Menu-item[data-command="runmenu:restart-and-run-all"]')
+        page.click(".jp-Dialog button.jp-mod-accept")
+        if _came(page, f"{PROMPTS}[0].textContent.match(/[*1]/)", 10_000):
+            break
+    last = page.evaluate(f"{PROMPTS}.length")
+    page.wait_for_function(f"{PROMPTS}.at(-1).textContent.includes('[{last}]')", timeout=120_000)
+    page.wait_for_selector(IDLE, timeout=60_000)
+
+
+def _came(page, condition: str, timeout: int) -> bool:
+    from playwright.sync_api import TimeoutError
+
+    try:
+        page.wait_for_function(condition, timeout=timeout)
+    except TimeoutError:
+        return False
+    return True
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def _wait_for(address: str, server: subprocess.Popen, log: str) -> None:
+    for _ in range(300):
+        try:
+            urllib.request.urlopen(f"{address}?token={TOKEN}")
+        except OSError:
+            if server.poll() is not None:
+                break
+            time.sleep(0.1)
+        else:
+            return
+    raise RuntimeError(f"JupyterLab did not start:\n{Path(log).read_text()[-2000:]}")
