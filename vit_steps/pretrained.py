@@ -10,6 +10,7 @@ import os
 import re
 import zipfile
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from fractions import Fraction
 from functools import reduce
@@ -37,7 +38,8 @@ HEADS_OF_OTHER_WIDTH = {
     1664: 16,
 }  # timm's smallest; ViT-H, -g and -G by dim
 PILLOW_NAMES = {int(code): name for name, code in INTERPOLATIONS.items()}
-HUB_FILES = ["config.json", "preprocessor_config.json", "model.safetensors"]
+HUB_FILES = ("config.json", "preprocessor_config.json", "model.safetensors", "pytorch_model.bin")
+HUB_PATIENCE = 3  # seconds
 
 
 class Pretrained(NamedTuple):
@@ -87,7 +89,8 @@ def load_pretrained(
 
     Raises:
         FileNotFoundError: no such file or folder, or no such model on the Hub.
-        ConnectionError: "google/vit-base-patch16-224 is not in the cache and the Hub cannot be reached".
+        ConnectionError: "google/vit-base-patch16-224 is not in the cache, and the Hugging Face Hub cannot be
+            reached".
         KeyError: keys that are left over or missing, as in :func:`to_timm`.
         ValueError: a file that is cut short or wants to run code, shapes or a config that do not fit, or
             "dim 100 is not a multiple of 64: give num_heads".
@@ -139,7 +142,7 @@ def save_hugging_face(
 # Finding the weights.
 
 
-def _find(source: str | os.PathLike) -> Path:
+def _find(source: object) -> Path:
     if not isinstance(source, (str, os.PathLike)):
         raise TypeError(f"source must be a path or a Hub name, not {type(source).__name__}")
     path = Path(source)
@@ -151,7 +154,7 @@ def _find(source: str | os.PathLike) -> Path:
         return path
     is_name = re.fullmatch(r"[A-Za-z0-9][\w.-]*/[\w.-]+", str(source)) and path.suffix not in READERS
     if isinstance(source, str) and is_name:
-        return _weights_in(_download(source))
+        return _download(source)
     raise FileNotFoundError(
         f"there is no file or folder {source}, and it is no Hub name such as 'owner/name'"
     )
@@ -172,25 +175,37 @@ def _weights_in(folder: Path) -> Path:
 
 
 def _download(name: str) -> Path:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import RepositoryNotFoundError
+    """Fetch what a model of the Hub consists of, or find it in the cache; the weights come last."""
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError
+
+    online = _answers(name)
+    for file in HUB_FILES:
+        with suppress(EntryNotFoundError):
+            path = Path(hf_hub_download(name, file, local_files_only=not online))
+            if path.suffix in READERS:
+                return path
+    if online:
+        raise FileNotFoundError(f"{name} has no file with weights on the Hub ({', '.join(HUB_FILES[2:])})")
+    raise ConnectionError(f"{name} is not in the cache, and the Hugging Face Hub cannot be reached")
+
+
+def _answers(name: str) -> bool:
+    """Whether the Hub can be reached: one question, once, where a download would wait for minutes."""
+    from huggingface_hub import get_hf_file_metadata, hf_hub_url
+    from huggingface_hub.errors import EntryNotFoundError, RepositoryNotFoundError
 
     try:
-        folder = Path(snapshot_download(name, allow_patterns=HUB_FILES))
-        if not (folder / "model.safetensors").is_file():
-            folder = Path(snapshot_download(name, allow_patterns=["*.json", "pytorch_model.bin"]))
-        return folder
+        get_hf_file_metadata(hf_hub_url(name, "config.json"), timeout=HUB_PATIENCE)
     except RepositoryNotFoundError as error:
         raise FileNotFoundError(
             f"there is no model {name} on the Hugging Face Hub, or it is private"
         ) from error
-    except (
-        Exception
-    ) as error:  # the Hub's client fails in the ways of whatever it is built on, and that changes
-        reason = str(error).strip().split("\n")[0]
-        raise ConnectionError(
-            f"{name} is not in the cache and the Hub cannot be reached ({reason})"
-        ) from error
+    except EntryNotFoundError:
+        return True
+    except Exception:  # offline mode, no route, no name server, no answer: the client's errors are many
+        return False
+    return True
 
 
 # Reading the weights.
@@ -248,7 +263,8 @@ def _damaged(path: Path, error: Exception) -> str:
 def _read_facts(path: Path) -> Facts:
     own = _read_own_header(path)
     if own:
-        return Facts(own["image_size"], own["num_heads"], own["eps"], own["pool"])
+        size = _pair("image_size", own.get("image_size"))
+        return Facts(size, own.get("num_heads"), own.get("eps"), own.get("pool", "cls"))
     config = _read_json(path.parent / "config.json")
     processor = _read_json(path.parent / "preprocessor_config.json")
     if "architecture" in config or "pretrained_cfg" in config:
@@ -478,7 +494,7 @@ def _labels(facts: Facts, num_classes: int) -> list[str]:
 # And back.
 
 
-def _to_hugging_face_config(model: ViT, labels: list[str] | None) -> dict:
+def _to_hugging_face_config(model: object, labels: list[str] | None) -> dict:
     if not isinstance(model, ViT):
         raise TypeError(f"model must be a ViT, not {type(model).__name__}")
     ours = model.config
