@@ -153,7 +153,7 @@ def plot_attention(
 def plot_deletion(curves: dict, num_images: int, ax: Axes) -> list[Line2D]:
     """Draw curves, name -> accuracy by patches removed, each with one standard error of ``num_images``."""
     artists = []
-    for (name, curve), marker in zip(curves.items(), "osD^v", strict=False):
+    for (name, curve), marker in zip(curves.items(), "osD^vPX", strict=False):
         curve = np.asarray(curve)
         error = np.sqrt(curve * (1 - curve) / num_images)
         artists += ax.plot(curve, marker + "-", markersize=4, label=name)
