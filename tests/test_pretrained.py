@@ -3,6 +3,7 @@ import inspect
 import json
 import os
 import pickle
+import shutil
 import socket
 import subprocess
 import sys
@@ -508,6 +509,9 @@ def test_a_config_that_does_not_fit_is_refused(tmp_path, key):
             "act_layer 'silu', only 'gelu' will do",
         ),
         ('{"architecture": "vit", "pretrained_cfg": {"crop_mode": "border"}}', "crop_mode 'border'"),
+        ('{"architecture": "vit", "pretrained_cfg": 3}', "is not built as configs are"),
+        ('{"architecture": "vit", "model_args": [1]}', "is not built as configs are"),
+        ('{"hidden_size": 128, "id2label": 7}', "is not built as configs are"),
         ('{"hidden_size": 128, "image_size": "big"}', "image_size must be one number or .* got 'big'"),
     ],
 )
@@ -524,7 +528,7 @@ def test_a_config_that_cannot_be_read_is_refused(tmp_path, text, message):
         ({"do_resize": False}, "do_resize False, only True will do"),
         ({"rescale_factor": 1.0}, "rescale_factor 1.0"),
         ({"size": {"shortest_edge": 40}}, "crops nothing"),
-        ({"size": {"longest_edge": 40}}, "no sizes in pixels"),
+        ({"size": {"longest_edge": 40}}, "not in whole pixels"),
         ({"size": 50, "crop_size": {"height": 40, "width": 30}, "do_center_crop": True}, "another shape"),
         ({"size": 40, "crop_size": 50, "do_center_crop": True}, "crop_pct"),
         ({"size": 40, "resample": 9}, "got 'resample 9'"),
@@ -591,7 +595,7 @@ def test_a_folder_without_weights_or_with_too_many_is_refused(tmp_path):
 
 
 class _Hub(http.server.BaseHTTPRequestHandler):
-    """Answers as the Hub does for one public model, and on request no more."""
+    """Answers as the Hub does for a few public models, and on request no more."""
 
     folder: Path
     commit = "0123456789abcdef0123456789abcdef01234567"
@@ -608,10 +612,10 @@ class _Hub(http.server.BaseHTTPRequestHandler):
         if file == "quit":
             self._send(b"", body)
             self.server.socket.close()
-        elif (owner, name) != ("somebody", "vit"):
+        elif owner != "somebody" or not (self.folder / name).is_dir():
             self._send(b"{}", body, 401, **{"X-Error-Code": "RepoNotFound"})
-        elif (self.folder / file).is_file():
-            self._send((self.folder / file).read_bytes(), body, ETag=f'"{file}"')
+        elif (self.folder / name / file).is_file():
+            self._send((self.folder / name / file).read_bytes(), body, ETag=f'"{file}"')
         else:
             self._send(b"{}", body, 404, **{"X-Error-Code": "EntryNotFound"})
 
@@ -644,9 +648,11 @@ def attempt(name):
 
 attempt("somebody/vit")
 attempt("somebody/else")
+attempt("somebody/old")
 urllib.request.urlopen(endpoint + "/quit").read()
 attempt("somebody/vit")
 attempt("somebody/else")
+attempt("somebody/old")
 """
 
 
@@ -662,8 +668,12 @@ def _read(endpoint: str, cache: Path, **environment: str) -> list[str]:
 def hub(tmp_path):
     folder = tmp_path / "hub"
     model = perturb(ViT(**SQUARE._asdict()))
-    save_hugging_face(model, folder, labels=NAMES, preprocess=PREPARATIONS["crop"])
-    (folder / "pytorch_model.bin").write_bytes(b"never fetched")
+    save_hugging_face(model, folder / "vit", labels=NAMES, preprocess=PREPARATIONS["crop"])
+    shutil.copytree(folder / "vit", folder / "old")
+    (folder / "vit" / "pytorch_model.bin").write_bytes(b"never fetched")
+    (folder / "old" / "model.safetensors").unlink()
+    (folder / "old" / "preprocessor_config.json").unlink()
+    torch.save(model.state_dict(), folder / "old" / "pytorch_model.bin")
     handler = type("Hub", (_Hub,), {"folder": folder})
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever)
@@ -677,17 +687,11 @@ def hub(tmp_path):
 
 def test_a_name_on_the_hub_is_fetched_once_and_then_read_from_the_cache(hub, tmp_path):
     endpoint, expected = hub
-    online = _read(endpoint, tmp_path / "cache", HF_HUB_OFFLINE="0")
-    assert online[0] == expected
-    assert (
-        online[1]
-        == "FileNotFoundError: there is no model somebody/else on the Hugging Face Hub, or it is private"
-    )
-    assert online[2] == expected
-    assert online[3].startswith(
-        "ConnectionError: somebody/else is not in the cache, and the Hugging Face Hub cannot be reached"
-    )
-    fetched = {path.name for path in (tmp_path / "cache").rglob("snapshots/*/*")}
+    missing = "FileNotFoundError: there is no model somebody/else on the Hugging Face Hub, or it is private"
+    silent = "ConnectionError: somebody/else is not in the cache, and the Hugging Face Hub cannot be reached"
+    said = _read(endpoint, tmp_path / "cache", HF_HUB_OFFLINE="0")
+    assert said == [expected, missing, expected, expected, silent, expected]
+    fetched = {path.name for path in (tmp_path / "cache").rglob("models--somebody--vit/snapshots/*/*")}
     assert fetched == {"config.json", "preprocessor_config.json", "model.safetensors"}
 
 

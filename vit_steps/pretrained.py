@@ -37,6 +37,16 @@ HEADS_OF_OTHER_WIDTH = {
     1408: 16,
     1664: 16,
 }  # timm's smallest; ViT-H, -g and -G by dim
+HUGGING_FACE_CONFIG = {
+    "hidden_size": "dim",
+    "num_hidden_layers": "depth",
+    "num_attention_heads": "num_heads",
+    "intermediate_size": "mlp_dim",
+    "layer_norm_eps": "eps",
+    "patch_size": "patch_size",
+    "num_channels": "channels",
+}
+HUGGING_FACE_STEPS = {"do_resize": True, "do_rescale": True, "rescale_factor": 1 / 255}
 PILLOW_NAMES = {int(code): name for name, code in INTERPOLATIONS.items()}
 HUB_FILES = ("config.json", "preprocessor_config.json", "model.safetensors", "pytorch_model.bin")
 HUB_PATIENCE = 3  # seconds
@@ -261,6 +271,13 @@ def _damaged(path: Path, error: Exception) -> str:
 
 
 def _read_facts(path: Path) -> Facts:
+    try:
+        return _facts_beside(path)
+    except (AttributeError, IndexError, KeyError, TypeError) as error:
+        raise ValueError(f"the config beside {path} is not built as configs are: {error!r}") from error
+
+
+def _facts_beside(path: Path) -> Facts:
     own = _read_own_header(path)
     if own:
         size = _pair("image_size", own.get("image_size"))
@@ -284,19 +301,17 @@ def _read_own_header(path: Path) -> dict:
 
 
 def _timm_facts(config: dict) -> Facts:
-    arguments, published = config.get("model_args", {}), config.get("pretrained_cfg", config)
-    _check_says(arguments, act_layer="gelu")
-    pool = config.get("global_pool", "token")
-    _check_says({"global_pool": pool}, global_pool=("token", "avg"))
-    input_size = published.get("input_size", (None, None, None))
-    image_size = arguments.get("img_size", input_size[1:] if input_size[1] else None)
+    arguments, published = config.get("model_args") or {}, config.get("pretrained_cfg") or config
+    pool = config.get("global_pool") or "token"
+    _check_says({**arguments, "global_pool": pool}, act_layer=("gelu",), global_pool=("token", "avg"))
+    channels, *image_size = published.get("input_size") or (None,)
     return Facts(
-        image_size=_pair("img_size", image_size),
+        image_size=_pair("image_size", arguments.get("img_size", image_size or None)),
         num_heads=arguments.get("num_heads"),
-        pool="mean" if pool == "avg" else "cls",
+        pool={"token": "cls", "avg": "mean"}[pool],
         labels=_timm_labels(config.get("label_names"), config.get("label_descriptions") or {}),
         preprocess=_timm_preprocess(published),
-        sizes={"dim": config.get("num_features"), "channels": input_size[0]},
+        sizes={"dim": config.get("num_features"), "channels": channels},
         architecture=config.get("architecture"),
     )
 
@@ -319,52 +334,56 @@ def _timm_preprocess(published: dict) -> dict:
 
 
 def _hugging_face_facts(config: dict, processor: dict) -> Facts:
-    _check_says(config, hidden_act="gelu")
-    names = {"hidden_size": "dim", "num_hidden_layers": "depth", "intermediate_size": "mlp_dim"}
-    names |= {"patch_size": "patch_size", "num_channels": "channels"}
+    _check_says(config, hidden_act=("gelu",))
+    known = {ours: config.get(theirs) for theirs, ours in HUGGING_FACE_CONFIG.items()}
     labels = config.get("id2label")
     return Facts(
         image_size=_pair("image_size", config.get("image_size")),
-        num_heads=config.get("num_attention_heads"),
-        eps=config.get("layer_norm_eps"),
+        num_heads=known.pop("num_heads"),
+        eps=known.pop("eps"),
         labels=_in_order("id2label", labels) if labels else None,
         preprocess=_hugging_face_preprocess(processor) if processor else {},
-        sizes={ours: config.get(theirs) for theirs, ours in names.items()},
+        sizes=known,
     )
 
 
 def _hugging_face_preprocess(processor: dict) -> dict:
     kind = processor.get("image_processor_type", processor.get("feature_extractor_type", "ViT"))
-    _check_says(processor, do_resize=True, do_rescale=True, rescale_factor=1 / 255)
-    is_vit = kind.startswith("ViT")
-    size = processor.get("size", 224)
+    _check_says(processor, **{step: (value,) for step, value in HUGGING_FACE_STEPS.items()})
+    size, crop = processor.get("size", 224), None
     if isinstance(size, int):
         size = {"shortest_edge": size} if kind.startswith("Bit") else {"height": size, "width": size}
-    crop = processor.get("crop_size", 224) if processor.get("do_center_crop", not is_vit) else None
-    resample = processor.get("resample", 2 if is_vit else 3)
-    normalise = processor.get("do_normalize", True)
+    if processor.get("do_center_crop", not kind.startswith("ViT")):
+        crop = processor.get("crop_size", 224)
+    filter_ = processor.get("resample", 2 if kind.startswith("ViT") else 3)
     return {
-        "mean": _numbers(processor.get("image_mean")) if normalise else (0.0, 0.0, 0.0),
-        "std": _numbers(processor.get("image_std")) if normalise else (1.0, 1.0, 1.0),
+        **_hugging_face_statistics(processor),
         "crop_pct": _crop_pct(size, crop),
         "squash": "shortest_edge" not in size,
-        "interpolation": PILLOW_NAMES.get(resample, f"resample {resample}"),
+        "interpolation": PILLOW_NAMES.get(filter_, f"resample {filter_}"),
         "floor": True,
     }
 
 
+def _hugging_face_statistics(processor: dict) -> dict:
+    if not processor.get("do_normalize", True):
+        return {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}
+    return {"mean": _numbers(processor.get("image_mean")), "std": _numbers(processor.get("image_std"))}
+
+
 def _crop_pct(size: dict, crop: int | dict | None) -> Fraction:
+    """The share of the resized image that the crop keeps, the same for both sides."""
     shortest = size.get("shortest_edge")
-    resized = (shortest, shortest) if shortest else (size.get("height"), size.get("width"))
     if crop is None and shortest:
         raise ValueError("preprocessor_config.json resizes the shorter side and crops nothing: no fixed size")
-    crop = resized if crop is None else (crop, crop) if isinstance(crop, int) else tuple(crop.values())
-    if not all(isinstance(side, int) and side > 0 for side in (*resized, *crop)):
-        raise ValueError(f"preprocessor_config.json says size {size}, crop_size {crop}: no sizes in pixels")
-    ratios = {Fraction(cropped, side) for cropped, side in zip(crop, resized, strict=True)}
-    if len(ratios) > 1:
-        raise ValueError(f"preprocessor_config.json crops {resized} to {crop}: another shape")
-    return ratios.pop()
+    crop = {"height": crop, "width": crop} if isinstance(crop, int) else crop or size
+    sides = [(crop.get(side), shortest or size.get(side)) for side in ("height", "width")]
+    if not all(isinstance(pixels, int) and pixels > 0 for pair in sides for pixels in pair):
+        raise ValueError(f"preprocessor_config.json says size {size}, crop_size {crop}: not in whole pixels")
+    shares = {Fraction(cropped, resized) for cropped, resized in sides}
+    if len(shares) > 1:
+        raise ValueError(f"preprocessor_config.json crops size {size} to {crop}, which is another shape")
+    return shares.pop()
 
 
 def _read_json(path: Path) -> dict:
@@ -379,10 +398,9 @@ def _read_json(path: Path) -> dict:
     return content
 
 
-def _check_says(config: dict, **expected: object) -> None:
+def _check_says(config: dict, **expected: tuple) -> None:
     """Refuse what a config asks for and this ViT does not have; a key that is not there asks for nothing."""
     for key, values in expected.items():
-        values = values if isinstance(values, tuple) else (values,)
         if config.get(key) is not None and config[key] not in values:
             raise ValueError(
                 f"the config says {key} {config[key]!r}, only {' or '.join(map(repr, values))} will do"
@@ -426,14 +444,8 @@ def _describe(
     wanted = _pair("image_size", image_size)
     rows, cols = grid = _old_grid(weights["pos_embed"].shape[1] - 1, sizes["patch_size"], facts, wanted)
     made_for = (rows * sizes["patch_size"], cols * sizes["patch_size"])
-    config = {
-        **sizes,
-        "image_size": wanted or made_for,
-        "num_heads": num_heads,
-        "eps": eps,
-        "pool": facts.pool,
-    }
-    return config, grid
+    config = {**sizes, "image_size": wanted or made_for}
+    return config | {"num_heads": num_heads, "eps": eps, "pool": facts.pool}, grid
 
 
 def _old_grid(patches: int, patch_size: int, facts: Facts, wanted: tuple | None) -> tuple[int, int]:
@@ -495,52 +507,46 @@ def _labels(facts: Facts, num_classes: int) -> list[str]:
 
 
 def _to_hugging_face_config(model: object, labels: list[str] | None) -> dict:
-    if not isinstance(model, ViT):
-        raise TypeError(f"model must be a ViT, not {type(model).__name__}")
-    ours = model.config
-    if ours["pool"] != "cls":
-        raise ValueError(f"model pools by {ours['pool']!r}, Hugging Face's ViT reads the CLS token")
-    names = labels or [f"LABEL_{number}" for number in range(ours["num_classes"])]
-    if len(names) != ours["num_classes"]:
-        raise ValueError(f"labels has {len(names)} names, model has {ours['num_classes']} classes")
+    _check_exportable(model, labels)
+    names = labels or [f"LABEL_{number}" for number in range(model.config["num_classes"])]
     height, width = model.image_size
     return {
-        "architectures": ["ViTForImageClassification" if ours["num_classes"] else "ViTModel"],
+        "architectures": ["ViTForImageClassification" if names else "ViTModel"],
         "model_type": "vit",
-        "hidden_size": ours["dim"],
-        "num_hidden_layers": ours["depth"],
-        "num_attention_heads": ours["num_heads"],
-        "intermediate_size": ours["mlp_dim"],
-        "hidden_act": "gelu",
-        "layer_norm_eps": ours["eps"],
+        **{theirs: model.config[ours] for theirs, ours in HUGGING_FACE_CONFIG.items()},
         "image_size": height if height == width else [height, width],
-        "patch_size": ours["patch_size"],
-        "num_channels": ours["channels"],
+        "hidden_act": "gelu",
         "qkv_bias": True,
         "id2label": dict(enumerate(names)),
         "label2id": {name: number for number, name in enumerate(names)},
     }
 
 
+def _check_exportable(model: object, labels: list[str] | None) -> None:
+    if not isinstance(model, ViT):
+        raise TypeError(f"model must be a ViT, not {type(model).__name__}")
+    if model.pool != "cls":
+        raise ValueError(f"model pools by {model.pool!r}, Hugging Face's ViT reads the CLS token")
+    if labels is not None and len(labels) != model.config["num_classes"]:
+        raise ValueError(f"labels has {len(labels)} names, model has {model.config['num_classes']} classes")
+
+
 def _to_hugging_face_processor(preprocess: Preprocess) -> dict:
     height, width = preprocess.size
-    resized = [math.floor(side / preprocess.crop_pct) for side in preprocess.size]
     if preprocess.mean is None or (height != width and not preprocess.squash):
         raise ValueError("Hugging Face can say neither an unknown mean nor a crop that is not square")
-    size = {"height": resized[0], "width": resized[1]} if preprocess.squash else {"shortest_edge": resized[0]}
+    rows, cols = (math.floor(side / preprocess.crop_pct) for side in preprocess.size)
+    size = {"height": rows, "width": cols} if preprocess.squash else {"shortest_edge": rows}
     crops = not preprocess.squash or preprocess.crop_pct != 1
     return {
         "image_processor_type": "BitImageProcessor" if crops else "ViTImageProcessor",
-        "do_resize": True,
         "size": size,
         "resample": int(INTERPOLATIONS[preprocess.interpolation]),
         "do_center_crop": crops,
         "crop_size": {"height": height, "width": width},
-        "do_rescale": True,
-        "rescale_factor": 1 / 255,
-        "do_normalize": True,
         "image_mean": list(preprocess.mean),
         "image_std": list(preprocess.std),
+        **HUGGING_FACE_STEPS,
     }
 
 
