@@ -71,7 +71,7 @@ def test_a_module_imports_only_the_siblings_that_it_may(module):
     assert siblings(module) <= MAY_IMPORT[module]
 
 
-@core_module
+@pytest.mark.parametrize("module", [*CORE, "agreement"])
 def test_the_core_stands_on_torch_alone(module):
     outside = {name.split(".")[0] for name in imported_names(module)} - {"vit_steps", "torch", "jaxtyping"}
     assert outside <= set(sys.stdlib_module_names)
