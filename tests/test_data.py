@@ -61,6 +61,8 @@ def test_a_seed_is_a_split():
 def test_splits_refuse_what_they_do_not_know_and_what_is_too_little():
     with pytest.raises(ValueError, match="split must be one of train, valid, test, got 'dev'"):
         load_digits_images("dev")
+    with pytest.raises(ValueError, match="seed must lie between 0 and 4294967295, got -1"):
+        load_digits_images("test", seed=-1)
     with pytest.raises(ValueError, match="6 images of 3 classes are too few to split in three"):
         split_in_three(torch.tensor([0, 0, 1, 1, 2, 2]))
     with pytest.raises(ValueError, match="40 images of 2 classes are too few to split in three"):

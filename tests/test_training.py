@@ -742,8 +742,10 @@ def test_the_command_learns_a_folder_of_images(tmp_path, capsys):
         ("--checkpoint model.safetensors", "--out and --checkpoint must be two files"),
         ("--patch-size 3", "image_size height 8 is not a multiple of patch_size 3"),
         ("--epochs 0", "epochs must be at least 1, got 0"),
+        ("--seed -1", "seed must be at least 0, got -1"),
+        ("--pool max", "pool must be one of cls, mean, got 'max'"),
         ("--epochs many", "invalid int value: 'many'"),
-        ("--mixed-precision fp8", "invalid choice: 'fp8'"),
+        ("--mixed-precision fp8", "mixed_precision must be one of no, bf16, got 'fp8'"),
     ],
 )
 def test_the_command_refuses_before_it_trains(tmp_path, monkeypatch, capsys, words, message):

@@ -65,10 +65,13 @@ def split_in_three(labels: Int[Tensor, " images"], *, seed: int = 0) -> dict[str
         The places of the images in "train", "valid" and "test"; no place is in two of them.
 
     Raises:
-        ValueError: "6 images of 3 classes are too few to split in three: ...".
+        ValueError: "6 images of 3 classes are too few to split in three: ...", "seed must lie between 0 and
+            4294967295, got -1".
     """
     from sklearn.model_selection import train_test_split
 
+    if not 0 <= seed < 2**32:
+        raise ValueError(f"seed must lie between 0 and {2**32 - 1}, got {seed}")
     places = torch.arange(len(labels)).numpy()
     try:
         rest, test = train_test_split(places, test_size=0.2, stratify=labels, random_state=seed)

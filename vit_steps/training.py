@@ -30,7 +30,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from tqdm.auto import tqdm
 
 from vit_steps.data import load_digits_images, load_image_folder, split_in_three
-from vit_steps.vit import POOLS, ViT
+from vit_steps.vit import ViT
 
 SHIPPED = Path(__file__).parent / "weights" / "digits.safetensors"
 PRECISIONS = ("no", "bf16")
@@ -646,23 +646,31 @@ EXAMPLES = """examples:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run ``python -m vit_steps.training``: 0 when all went well, 130 when Ctrl-C ended it early."""
+    words = sys.argv[1:] if arguments is None else arguments
     parser = _parser()
-    options = parser.parse_args(arguments)
+    options = parser.parse_args(words)
     try:
-        _check_files(options)
-        parts, classes = _load_parts(options)
-        model = _model_of(options, parts["train"][0], len(classes)).to(_accelerator().device)
-        _say(_plan(options, model, parts))
-        history = fit(
-            model, parts["train"], parts["valid"], checkpoint=options.checkpoint, **_recipe(options)
-        )
-    except (ValueError, TypeError, OSError) as error:
+        model, parts, history, notes = _train(options)
+    except (ValueError, OSError) as error:
         parser.error(str(error))
-    found = accuracy(model, parts["test"])
-    _say(_outcome(history, found, len(parts["train"][1]), len(parts["test"][1])))
+    notes["test_accuracy"] = accuracy(model, parts["test"])
+    notes["command"] = shlex.join(["python", "-m", "vit_steps.training", *words])
+    _say(_outcome(history, notes, len(parts["train"][1]), len(parts["test"][1])))
     if _accelerator().is_main_process:
-        save_checkpoint(model.cpu(), options.out, notes=_notes(options, arguments, classes, history, found))
+        save_checkpoint(model.cpu(), options.out, notes=notes)
     return 130 if history.stopped else 0
+
+
+def _train(options: argparse.Namespace) -> tuple[ViT, dict, History, dict]:
+    """Do all that can be refused; the notes are what the file will say of the model."""
+    _check_files(options)
+    _check_recipe(Recipe(**_recipe(options)))
+    parts, classes = _load_parts(options)
+    model = _model_of(options, parts["train"][0], len(classes)).to(_accelerator().device)
+    _say(_plan(options, model, parts))
+    history = fit(model, parts["train"], parts["valid"], checkpoint=options.checkpoint, **_recipe(options))
+    best = max(history.valid_accuracy)
+    return model, parts, history, {"classes": classes, "split_seed": options.seed, "valid_accuracy": best}
 
 
 def _check_files(options: argparse.Namespace) -> None:
@@ -671,6 +679,30 @@ def _check_files(options: argparse.Namespace) -> None:
         _check_writable(path)
     if options.checkpoint and Path(options.checkpoint).resolve() == Path(options.out).resolve():
         raise ValueError(f"--out and --checkpoint must be two files, both are {options.out}")
+
+
+OPTIONS = (
+    ("data", "digits", '"digits", or a folder with one subfolder of images for each class'),
+    ("out", "model.safetensors", "file for the model"),
+    ("checkpoint", None, "file written after every epoch; the same command goes on from it"),
+    ("image-size", 64, "side of the square that images of a folder are brought to, in pixels"),
+    ("channels", 3, "of the images of a folder: 3 for colour, 1 for grey"),
+    ("broken", "refuse", "what to do with files of a folder that are no images: refuse or skip"),
+    ("patch-size", 4, "side of a patch, in pixels"),
+    ("dim", 64, "width of a token"),
+    ("depth", 3, "number of encoder blocks"),
+    ("heads", 4, "heads of each attention"),
+    ("pool", "cls", "what the head reads: cls or mean"),
+    ("epochs", 60, "how often each image is seen"),
+    ("batch-size", 64, "images in a step, over all processes together"),
+    ("lr", 3e-3, "highest learning rate"),
+    ("weight-decay", 0.05, "of AdamW"),
+    ("label-smoothing", 0.1, "share of the target spread over all classes"),
+    ("augment", 0.15, "strength of the random affine maps, 0 for none"),
+    ("average", 0.995, "share of the averaged weights that outlives a step"),
+    ("mixed-precision", "no", "no, or bf16 where there is a GPU"),
+    ("seed", 0, "of the split, the parameters, the order and the affine maps"),
+)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -682,37 +714,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     for name, default, text in OPTIONS:
         kind = str if default is None else type(default)
-        shown = "" if default is None else " (%(default)s)"
-        parser.add_argument(f"--{name}", default=default, type=kind, help=text + shown)
-    parser.add_argument("--pool", default="cls", choices=POOLS, help="what the head reads (%(default)s)")
-    parser.add_argument(
-        "--broken", default="refuse", choices=("refuse", "skip"), help="files that are no images"
-    )
-    parser.add_argument(
-        "--mixed-precision", default="no", choices=PRECISIONS, help="bf16 where there is a GPU"
-    )
+        shown = "" if default is None else f" ({default})"
+        parser.add_argument(f"--{name}", default=default, type=kind, metavar=kind.__name__, help=text + shown)
     return parser
-
-
-OPTIONS = (
-    ("data", "digits", '"digits", or a folder with one subfolder of images for each class'),
-    ("out", "model.safetensors", "file for the model"),
-    ("checkpoint", None, "file written after every epoch; the same command goes on from it"),
-    ("image-size", 64, "side of the square that images of a folder are brought to, in pixels"),
-    ("channels", 3, "of the images of a folder: 3 for colour, 1 for grey"),
-    ("patch-size", 4, "side of a patch, in pixels"),
-    ("dim", 64, "width of a token"),
-    ("depth", 3, "number of encoder blocks"),
-    ("heads", 4, "heads of each attention"),
-    ("epochs", 60, "how often each image is seen"),
-    ("batch-size", 64, "images in a step, over all processes together"),
-    ("lr", 3e-3, "highest learning rate"),
-    ("weight-decay", 0.05, "of AdamW"),
-    ("label-smoothing", 0.1, "share of the target spread over all classes"),
-    ("augment", 0.15, "strength of the random affine maps, 0 for none"),
-    ("average", 0.995, "share of the averaged weights that outlives a step"),
-    ("seed", 0, "of the split, the parameters, the order and the affine maps"),
-)
 
 
 def _load_parts(options: argparse.Namespace) -> tuple[dict[str, tuple[Tensor, Tensor]], tuple[str, ...]]:
@@ -761,28 +765,15 @@ def _plan(options: argparse.Namespace, model: ViT, parts: dict[str, tuple[Tensor
     return "\n".join(f"{name:8} {line}" for name, line in lines.items())
 
 
-def _outcome(history: History, found: float, trained: int, tested: int) -> str:
+def _outcome(history: History, notes: dict, trained: int, tested: int) -> str:
     speed = trained * len(history.seconds) / sum(history.seconds)
     lines = [f"{speed:,.0f} images per second in training, validation included"]
     if history.stopped:
         lines.append(f"stopped by Ctrl-C in epoch {len(history.loss)}; the best epoch so far is kept")
-    lines.append(f"best accuracy in validation {max(history.valid_accuracy):.2%}")
+    lines.append(f"best accuracy in validation {notes['valid_accuracy']:.2%}")
+    found = notes["test_accuracy"]
     lines.append(f"accuracy in test {found:.2%} ({round(found * tested)} of {tested} images)")
     return "\n".join(lines)
-
-
-def _notes(
-    options: argparse.Namespace, arguments: list[str] | None, classes: tuple, history: History, found: float
-) -> dict:
-    """Say in the file what it is and how to make it again."""
-    words = sys.argv[1:] if arguments is None else arguments
-    return {
-        "command": shlex.join(["python", "-m", "vit_steps.training", *words]),
-        "classes": classes,
-        "split_seed": options.seed,
-        "valid_accuracy": max(history.valid_accuracy),
-        "test_accuracy": found,
-    }
 
 
 def _count(number: int, noun: str) -> str:
@@ -802,29 +793,27 @@ def _started_alone() -> bool:
 
 
 def _start_all() -> None:
-    """Start the processes that ``accelerate launch --cpu --num_processes n`` means, with torch's launcher.
+    """Start the processes that ``accelerate launch --cpu --num_processes n`` means, with torch's launcher."""
+    from torch.distributed.run import main as launch
 
-    Accelerate itself starts one (https://github.com/huggingface/accelerate/issues/2741), and tells it
-    nothing of n, which therefore is read from the command that started this process.
+    processes = f"--nproc-per-node={_asked_processes()}"
+    launch(["--standalone", processes, "-m", "vit_steps.training", *sys.argv[1:]])
+
+
+def _asked_processes() -> int:
+    """Read the number off the command that started this process: Accelerate does not hand it on.
+
+    See https://github.com/huggingface/accelerate/issues/2741, "Multiple processes on CPUs".
     """
     import psutil
     from accelerate.commands.launch import launch_command_parser
-    from torch.distributed.run import main as launch
 
     words = psutil.Process().parent().cmdline()
-    start = next(place for place, word in enumerate(words) if word.endswith("launch"))
-    options = launch_command_parser().parse_args(words[start + 1 :])
+    start = next((place for place, word in enumerate(words) if word.endswith("launch")), len(words))
+    options, _ = launch_command_parser().parse_known_args([*words[start + 1 :], "-m", "vit_steps.training"])
     if options.num_processes is None or (options.num_machines or 1) > 1:
-        raise SystemExit("accelerate launch --cpu: give --num_processes, and one machine only")
-    launch(
-        [
-            "--standalone",
-            f"--nproc-per-node={options.num_processes}",
-            "-m",
-            "vit_steps.training",
-            *sys.argv[1:],
-        ]
-    )
+        raise SystemExit("accelerate launch --cpu needs --num_processes on the command line, and one machine")
+    return options.num_processes
 
 
 if __name__ == "__main__":
