@@ -284,7 +284,11 @@ def _check_deletion(model: Callable, images: Tensor, labels: Tensor, order: Tens
             raise ValueError(
                 f"{name} is on {tensor.device}, images is on {images.device}: they must be on the same"
             )
-    patch_size = _check_squares(images, order.shape[1])
+    _check_order(order)
+    return _check_squares(images, order.shape[1])
+
+
+def _check_order(order: Tensor) -> None:
     patches = torch.arange(order.shape[1], device=order.device)
     wrong = (order.sort(dim=1).values != patches).any(dim=1)
     if wrong.any():
@@ -292,7 +296,6 @@ def _check_deletion(model: Callable, images: Tensor, labels: Tensor, order: Tens
             f"order of image {wrong.nonzero()[0].item()} does not hold each of the patches "
             f"0 to {order.shape[1] - 1} once"
         )
-    return patch_size
 
 
 def _check_squares(images: Tensor, num_patches: int) -> int:

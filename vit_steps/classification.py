@@ -68,7 +68,9 @@ def top_k(
         ValueError: "k 11 is more than the 10 classes", "labels has 9 names, logits has 10 classes".
         TypeError: ``logits`` is not a tensor, or ``k`` is not an integer.
     """
-    scores = _check_scores(logits, labels, k)
+    scores = _check_scores(logits)
+    _check_labels(labels, len(scores))
+    _check_k(k, len(scores))
     probabilities, classes = scores.softmax(dim=0).topk(k)
     return [(labels[i], p) for i, p in zip(classes.tolist(), probabilities.tolist(), strict=True)]
 
@@ -84,7 +86,7 @@ def _check_tokens(tokens: Tensor, at_least: int, who: str) -> None:
         raise ValueError(f"tokens has {tokens.shape[1]} tokens, {who} needs at least {at_least}")
 
 
-def _check_scores(logits: Tensor, labels: Sequence[str], k: int) -> Tensor:
+def _check_scores(logits: Tensor) -> Tensor:
     if not isinstance(logits, Tensor):
         raise TypeError(f"logits must be a torch.Tensor, not {type(logits).__name__}")
     if logits.ndim not in (1, 2) or (logits.ndim == 2 and logits.shape[0] != 1):
@@ -95,18 +97,23 @@ def _check_scores(logits: Tensor, labels: Sequence[str], k: int) -> Tensor:
         raise TypeError(f"logits must be floating point, got {logits.dtype}")
     if logits.is_meta:
         raise ValueError("logits is on the meta device: it holds no numbers")
-    scores = logits.reshape(-1)
+    if not logits.isfinite().all():
+        raise ValueError("logits holds NaN or infinity: there is no most probable class")
+    return logits.reshape(-1)
+
+
+def _check_labels(labels: Sequence[str], num_classes: int) -> None:
     if not hasattr(labels, "__len__"):
         raise TypeError(f"labels must be a sequence of names, not {type(labels).__name__}")
-    if len(labels) != len(scores):
-        raise ValueError(f"labels has {len(labels)} names, logits has {len(scores)} classes")
+    if len(labels) != num_classes:
+        raise ValueError(f"labels has {len(labels)} names, logits has {num_classes} classes")
+
+
+def _check_k(k: int, num_classes: int) -> None:
     # To Python, True is an integer; here it never is what the caller meant.
     if isinstance(k, bool) or not isinstance(k, Integral):
         raise TypeError(f"k must be an integer, got {k!r}")
     if k < 1:
         raise ValueError(f"k must be at least 1, got {k}")
-    if k > len(scores):
-        raise ValueError(f"k {k} is more than the {len(scores)} classes")
-    if not scores.isfinite().all():
-        raise ValueError("logits holds NaN or infinity: there is no most probable class")
-    return scores
+    if k > num_classes:
+        raise ValueError(f"k {k} is more than the {num_classes} classes")
