@@ -471,15 +471,15 @@ WRONG = [
     (checks.check_swap_positions, swap_in_place, "your function changes the tensor it was given"),
     (checks.check_swap_positions, swap_patches, "you add 1 for the CLS token"),
     (checks.check_swap_positions, lambda table, first, second: table, "nothing has changed"),
-    (checks.check_pool_zoo, on_ones, "slipped through your check: the mean over all tokens, the CLS token among them; a mean"),
-    (checks.check_pool_zoo, moves_without_cls, "slipped through your check: a mean that leaves out two tokens"),
+    (checks.check_pool_zoo, on_ones, "slipped through your test: the mean over all tokens, the CLS token among them; a mean"),
+    (checks.check_pool_zoo, moves_without_cls, "slipped through your test: a mean that leaves out two tokens"),
     (checks.check_pool_zoo, to_the_bit, "refuses the right one, a pool_mean that adds up in another order"),
     (checks.check_pool_zoo, lambda pool: False, "refuses the right one, pool_mean"),
-    (checks.check_weights_zoo, sums_to_one, "slipped through your check: √dim in place of √head_dim"),
-    (checks.check_weights_zoo, with_one_head, "slipped through your check: √dim in place of √head_dim"),
+    (checks.check_weights_zoo, sums_to_one, "slipped through your test: √dim in place of √head_dim"),
+    (checks.check_weights_zoo, with_one_head, "slipped through your test: √dim in place of √head_dim"),
     (checks.check_weights_zoo, columns_sum_to_one, "refuses the right one, attention_weights"),
     (checks.check_weights_zoo, lambda weights_of: True, "softmax over the wrong axis (its weights sum to 1 over queries, not over keys)"),
-    (checks.check_attention_zoo, partial(is_self_attention, num_heads=1), "slipped through your check: heads merged without the transpose"),
+    (checks.check_attention_zoo, partial(is_self_attention, num_heads=1), "slipped through your test: heads merged without the transpose"),
     (checks.check_attention_zoo, lambda attention: True, "attention over the batch"),
     (checks.check_attention_zoo, lambda attention: False, "refuses the right one, self_attention"),
     (checks.check_smoothed_loss, lambda logits, label, smoothing: F.cross_entropy(logits, label), "there is no smoothing in it"),
@@ -680,7 +680,7 @@ def test_each_bug_of_the_zoo_can_slip_through_alone(say, check, answer, zoo, mon
             asked.append(implementation)
             return answer(implementation) or len(asked) == 3 + list(zoo).index(words)
 
-        assert say(check, blind) == (False, f"wrong: this slipped through your check: {words}")
+        assert say(check, blind) == (False, f"wrong: this slipped through your test: {words}")
 
 
 def test_the_bugs_of_the_zoo_run_and_keep_the_shapes():

@@ -510,11 +510,11 @@ SWAP_POSITIONS_MISTAKES = {
 }
 
 
-# Lesson 4: encoder. Here the answers are checks themselves, and have to catch bugs that were published
+# Lesson 4: encoder. Here the answers are tests themselves, and have to catch bugs
 
 
 def check_pool_zoo(answer: Any) -> bool:
-    """Check a check of mean pooling.
+    """Check a test of mean pooling.
 
     Args:
         answer: function (pool) -> whether ``pool`` is the mean of the patches, B T D -> B D.
@@ -536,7 +536,7 @@ POOL_ZOO = {
 
 
 def check_weights_zoo(answer: Any) -> bool:
-    """Check a check of attention weights.
+    """Check a test of attention weights.
 
     Args:
         answer: function (weights_of) -> whether ``weights_of(query, key)`` gives the attention weights,
@@ -569,7 +569,7 @@ WEIGHTS_ZOO = {
 
 
 def check_attention_zoo(answer: Any) -> bool:
-    """Check a check of self-attention.
+    """Check a test of self-attention.
 
     Args:
         answer: function (attention) -> whether ``attention(tokens, qkv, proj, num_heads)`` gives what
@@ -949,10 +949,10 @@ def _find_gap(answer: Any, right: dict[str, Callable], zoo: dict[str, Callable])
         if verdict.problem:
             return _locate(verdict.problem, words)
         if words in right and not verdict.tensor:
-            return f"wrong: your check refuses the right one, {words}"
+            return f"wrong: your test refuses the right one, {words}"
         if words in zoo and verdict.tensor:
             slipped.append(words)
-    return f"wrong: this slipped through your check: {'; '.join(slipped)}" if slipped else None
+    return f"wrong: this slipped through your test: {'; '.join(slipped)}" if slipped else None
 
 
 def _ask(answer: Callable, implementation: Callable) -> _Outcome:
