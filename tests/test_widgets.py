@@ -129,10 +129,10 @@ def test_the_colours_sent_are_cividis():
 
 
 def test_each_patch_size_has_its_own_picture_and_numbers():
-    slider = patch_size_slider(torch.rand(1, 3, 24, 24), (12, 8, 6, 3))
-    assert len(set(slider.pictures)) == 4
-    assert slider.names == ["12 pixels", "8 pixels", "6 pixels", "3 pixels"]
-    for patch_size, sentence in zip((12, 8, 6, 3), slider.sentences, strict=True):
+    slider = patch_size_slider(torch.rand(1, 3, 24, 24), (12, 8, 3))
+    assert len(set(slider.pictures)) == 3
+    assert slider.names == ["12 pixels", "8 pixels", "3 pixels"]
+    for patch_size, sentence in zip((12, 8, 3), slider.sentences, strict=True):
         patches = image2patches(torch.rand(1, 3, 24, 24), patch_size).shape[1]
         found = [int(number.replace(",", "")) for number in re.findall(r"[\d,]*\d", sentence)]
         side = 24 // patch_size
@@ -149,7 +149,7 @@ def test_the_stored_picture_is_the_one_the_slider_starts_at():
 
 
 def test_pictures_have_one_size_or_the_page_would_jump():
-    slider = patch_size_slider(torch.rand(1, 1, 24, 24), (24, 12, 8, 6, 4, 3, 2, 1))
+    slider = patch_size_slider(torch.rand(1, 1, 24, 24), (24, 6, 1))
     assert len({picture_of(png).size for png in slider.pictures}) == 1
 
 

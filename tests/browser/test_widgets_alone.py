@@ -2,11 +2,14 @@
 
 import base64
 import re
+from functools import cache
+from io import BytesIO
 
 import numpy as np
 import pytest
 import torch
 from matplotlib import colormaps
+from PIL import Image
 
 from vit_steps import position_similarity, widgets
 from vit_steps.widgets import attention_explorer, digit_pad, patch_size_slider, position_picker
@@ -62,15 +65,9 @@ def press(page, keys):
 
 def drawn(page, view=-1):
     """The pixels of a canvas, one for each CSS pixel."""
-    shape_and_pixels = (
-        page.locator("canvas")
-        .nth(view)
-        .evaluate(
-            "(c) => [c.height, c.width, [...c.getContext('2d').getImageData(0, 0, c.width, c.height).data]]"
-        )
-    )
-    height, width, pixels = shape_and_pixels
-    return np.array(pixels).reshape(height, width, 4)[..., :3]
+    address = page.locator("canvas").nth(view).evaluate("(canvas) => canvas.toDataURL()")
+    picture = Image.open(BytesIO(base64.b64decode(address.partition(",")[2])))
+    return np.asarray(picture.convert("RGB")).astype(float)
 
 
 @pytest.fixture(autouse=True)
@@ -82,6 +79,18 @@ def _no_complaints(page):
 # ---- attention_explorer ----
 
 GRID, LABELS = (2, 3), ["cat", "dog"]
+WAYS = {  # keys pressed, beginning at the CLS token: who looks then
+    "ArrowDown": 1,
+    "ArrowDown ArrowRight ArrowRight": 3,
+    "ArrowDown ArrowRight ArrowDown": 5,
+    "ArrowDown ArrowDown ArrowDown ArrowDown": 4,
+    "ArrowDown ArrowRight ArrowRight ArrowRight ArrowRight": 3,
+    "ArrowDown ArrowLeft": 1,
+    "ArrowDown ArrowRight ArrowUp": 0,
+    "ArrowDown ArrowDown ArrowRight C": 0,
+    "ArrowLeft ArrowUp ArrowRight": 0,
+    "ArrowDown x Enter 1": 1,
+}
 
 
 @pytest.fixture(scope="module")
@@ -125,25 +134,11 @@ def test_it_starts_with_cls_in_the_last_layer(explorer, weights):
     assert sentence(explorer) == expected(weights, 0, 2, "mean", 0)
 
 
-@pytest.mark.parametrize(
-    ("keys", "query"),
-    [
-        ("ArrowDown", 1),
-        ("ArrowDown ArrowRight ArrowRight", 3),
-        ("ArrowDown ArrowRight ArrowDown", 5),
-        ("ArrowDown ArrowDown ArrowDown ArrowDown", 4),
-        ("ArrowDown ArrowRight ArrowRight ArrowRight ArrowRight", 3),
-        ("ArrowDown ArrowLeft", 1),
-        ("ArrowDown ArrowRight ArrowUp", 0),
-        ("ArrowDown ArrowDown ArrowRight c", 0),
-        ("ArrowLeft ArrowUp ArrowRight", 0),
-        ("ArrowDown x Enter 1", 1),
-    ],
-)
-def test_keys_move_the_one_who_looks(explorer, weights, keys, query):
+def test_keys_move_the_one_who_looks(explorer, weights):
     explorer.locator(".vit-steps-stage").focus()
-    press(explorer, keys)
-    assert sentence(explorer) == expected(weights, 0, 2, "mean", query)
+    for keys, query in WAYS.items():
+        press(explorer, f"c {keys}")
+        assert sentence(explorer) == expected(weights, 0, 2, "mean", query)
 
 
 def test_image_layer_and_head_are_chosen_by_their_labels(explorer, weights):
@@ -230,22 +225,27 @@ def test_every_table_answers_and_the_place_itself_is_left_out(page):
 # ---- patch_size_slider ----
 
 
+@cache
+def slider():
+    return patch_size_slider(torch.rand(1, 3, 24, 24), (12, 8, 6, 4))
+
+
 def test_the_slider_turns_pictures_by_key_and_by_mouse(page):
-    widget = patch_size_slider(torch.rand(1, 3, 24, 24), (12, 8, 6, 4))
+    widget = slider()
     show(page, widget)
     page.wait_for_selector(".vit-steps img")
-    slider, picture = page.get_by_label("patch_size"), page.locator(".vit-steps img")
+    control, picture = page.get_by_label("patch_size"), page.locator(".vit-steps img")
     seen = {}
 
     def look(number):
         assert picture.count() == 1
         assert picture.get_attribute("alt") == sentence(page) == widget.sentences[number]
-        assert slider.get_attribute("aria-valuetext") == widget.names[number]
+        assert control.get_attribute("aria-valuetext") == widget.names[number]
         assert picture.evaluate("(shown) => shown.complete && shown.naturalWidth > 0")
         seen[number] = picture.get_attribute("src")
 
     look(widget.chosen)
-    slider.focus()
+    control.focus()
     for key, number in (
         ("ArrowRight", 3),
         ("ArrowRight", 3),
@@ -255,7 +255,7 @@ def test_the_slider_turns_pictures_by_key_and_by_mouse(page):
     ):
         press(page, key)
         look(number)
-    box = slider.bounding_box()
+    box = control.bounding_box()
     page.mouse.click(box["x"] + box["width"] - 4, box["y"] + box["height"] / 2)
     look(3)
     assert len(set(seen.values())) == 4
@@ -351,7 +351,7 @@ def test_an_answer_is_shown_as_it_comes(pad):
 # ---- for everybody ----
 
 MAKERS = {
-    "slider": lambda: patch_size_slider(torch.rand(1, 3, 24, 24), (12, 8, 6)),
+    "slider": slider,
     "picker": lambda: position_picker(torch.eye(6), (2, 3)),
     "explorer": lambda: attention_explorer(torch.rand(1, 1, 4, 6), torch.full((1, 2, 2, 7, 7), 1 / 7), GRID),
     "pad": lambda: digit_pad(answer),
@@ -377,22 +377,15 @@ def test_every_control_has_a_name_and_is_reached_by_tab(page, name):
 
 
 @pytest.mark.parametrize("name", MAKERS)
-def test_keys_that_are_used_reach_nobody_else(page, name):
-    show(page, MAKERS[name]())
-    page.evaluate("window.heard = 0; document.addEventListener('keydown', () => window.heard++)")
-    page.locator("[role=application], input[type=range]").first.focus()
-    press(page, "ArrowDown ArrowRight")
-    assert page.evaluate("window.heard") == 0
-    assert page.locator("[data-lm-suppress-shortcuts=true]").count() == 1
-
-
-@pytest.mark.parametrize("name", MAKERS)
-def test_what_changes_is_told_aloud_and_does_not_move_the_page(page, name):
+def test_a_key_reaches_nobody_else_is_told_aloud_and_does_not_move_the_page(page, name):
     show(page, MAKERS[name]())
     page.wait_for_selector(".vit-steps img, .vit-steps canvas")
-    assert page.locator("[aria-live=polite]").count() == 1
-    height = page.evaluate("document.body.scrollHeight")
+    page.evaluate("window.heard = 0; document.addEventListener('keydown', () => window.heard++)")
+    height, before = page.evaluate("document.body.scrollHeight"), sentence(page)
     page.locator("[role=application], input[type=range]").first.focus()
-    for key in ("ArrowDown", "ArrowRight", "ArrowLeft"):
-        press(page, key)
-        assert page.evaluate("document.body.scrollHeight") == height
+    press(page, "ArrowUp ArrowDown ArrowRight")
+    assert page.evaluate("window.heard") == 0
+    assert page.evaluate("document.body.scrollHeight") == height
+    assert page.locator("[data-lm-suppress-shortcuts=true]").count() == 1
+    assert page.locator("[aria-live=polite]").count() == 1
+    assert name == "pad" or sentence(page) != before
