@@ -142,6 +142,22 @@ def hugging_face_sdpa(size: Size, dtype: torch.dtype) -> Reference:
     return hugging_face(size, dtype, "sdpa")
 
 
+def hugging_face_model(size: Size, dtype: torch.dtype) -> Reference:
+    """Hugging Face's ViTModel, which has a pooler and no head: its class token after the last norm."""
+    from transformers import ViTModel
+
+    config = hugging_face_config(size)
+    config._attn_implementation = "sdpa"
+    model = perturb(ViTModel(config).to(dtype))
+
+    def stages(model: nn.Module) -> Stages:
+        return Stages(
+            model.embeddings, list(model.layers), lambda image: model(image).last_hidden_state[:, 0]
+        )
+
+    return Reference(model, model.state_dict(), config.layer_norm_eps, stages)
+
+
 def hugging_face_dinov2(size: Size, dtype: torch.dtype) -> Reference:
     """Hugging Face's Dinov2Model, which has no head: its class token after the last norm."""
     from transformers import Dinov2Config, Dinov2Model
@@ -294,6 +310,7 @@ REFERENCES = {
     "timm DINOv2": dinov2,
     "Hugging Face, eager": hugging_face,
     "Hugging Face, sdpa": hugging_face_sdpa,
+    "Hugging Face, ViTModel": hugging_face_model,
     "Hugging Face, DINOv2": hugging_face_dinov2,
     "torchvision": torchvision_vit,
     "Google's npz": google,

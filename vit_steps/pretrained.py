@@ -49,7 +49,7 @@ HUGGING_FACE_CONFIG = {
 HUGGING_FACE_STEPS = {"do_resize": True, "do_rescale": True, "rescale_factor": 1 / 255}
 PILLOW_NAMES = {int(code): name for name, code in INTERPOLATIONS.items()}
 HUB_FILES = ("config.json", "preprocessor_config.json", "model.safetensors", "pytorch_model.bin")
-HUB_PATIENCE = 3  # seconds
+HUB_PATIENCE = 2  # seconds
 
 
 class Pretrained(NamedTuple):
