@@ -669,6 +669,22 @@ def test_numbers_of_numpy_are_numbers(tmp_path):
     assert read_notes(tmp_path / "model.safetensors") == {"test_accuracy": 0.5}
 
 
+def test_a_loss_that_is_no_number_ends_the_run_with_the_best_model_kept():
+    model, (images, labels) = unkind_model(), unkind_images(8)
+    spoiled = images.clone()
+
+    def spoil(_):
+        spoiled[:] = math.inf
+
+    kept = []
+    with pytest.raises(
+        FloatingPointError, match=r"the loss is nan in epoch 2; a lower lr may help, it is 0\.003"
+    ):
+        fit(model, (spoiled, labels), None, epochs=3, on_epoch=lambda h: kept.append(h) or spoil(h), **QUIET)
+    assert len(kept) == 1
+    assert all(parameter.isfinite().all() for parameter in model.parameters())
+
+
 def test_a_batch_larger_than_the_data_is_all_the_data():
     history = fit(unkind_model(), unkind_images(5), None, epochs=1, batch_size=64, **QUIET)
     assert len(history.loss) == 1
@@ -804,6 +820,10 @@ try:
 except ValueError as error:
     notes["refusal"] = str(error)
 place = training._accelerator().process_index
+try:
+    training.fit(model, train, valid, checkpoint=folder / ("run.safetensors", "none")[place], **options)
+except ValueError as error:
+    notes["apart"] = str(error)
 training.save_checkpoint(model, folder / f"end{place}.safetensors", notes=notes)
 """
 
@@ -832,6 +852,7 @@ def test_two_processes_do_together_what_one_does_alone(tmp_path):
     assert notes[0]["loss"] == pytest.approx(history.loss)
     assert [note["wrote"] for note in notes] == [3, 0]
     assert [note["seen"] for note in notes] == [[1, 2, 3], []]
+    assert all("is at epoch [3, 0] for the 2 processes" in note["apart"] for note in notes)
     assert {note["refusal"] for note in notes} == {"batch_size 5 is not a multiple of the 2 processes"}
 
 

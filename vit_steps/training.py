@@ -21,7 +21,7 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 from accelerate import Accelerator
-from accelerate.utils import DataLoaderConfiguration
+from accelerate.utils import DataLoaderConfiguration, gather_object
 from jaxtyping import Float, Int
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
@@ -117,6 +117,7 @@ def fit(
             10", "batch_size 64 is not a multiple of the 3 processes", "checkpoint run.safetensors belongs to
             another run: lr was 0.003, is 0.001".
         TypeError: an argument of the wrong kind.
+        FloatingPointError: "the loss is nan in epoch 3; a lower lr may help, it is 100".
 
     Example:
         >>> train, valid = load_digits_images("train"), load_digits_images("valid")
@@ -136,6 +137,7 @@ def fit(
         run = _Run(model, train, valid, recipe, pressed)
         if checkpoint is not None:
             run.restore(checkpoint)
+            _check_same_epoch(checkpoint, gather_object([run.epoch]))
         run.to_the_end(checkpoint, on_epoch, progress)
     return run.history
 
@@ -187,10 +189,9 @@ class _Run:
             if self._is_stopped():
                 self.history.stopped = True
                 break
-        accuracy = self._validate()
-        self._note(
-            self.accelerator.reduce(total / steps, "mean").item(), accuracy, time.perf_counter() - start
-        )
+        loss = self.accelerator.reduce(total / steps, "mean").item()
+        _check_loss(loss, self.epoch + 1, self.recipe.lr)
+        self._note(loss, self._validate(), time.perf_counter() - start)
         bar.set_postfix(_postfix(self.history), refresh=False)
 
     def _batches(self) -> Iterator[tuple[Tensor, Tensor]]:
@@ -226,13 +227,13 @@ class _Run:
         with self._autocast():
             return accuracy(self.average, self.valid)
 
-    def _note(self, loss: float, accuracy: float | None, seconds: float) -> None:
-        if accuracy is None or accuracy >= max(self.history.valid_accuracy, default=0.0):
+    def _note(self, loss: float, found: float | None, seconds: float) -> None:
+        if found is None or found >= max(self.history.valid_accuracy, default=0.0):
             self.best.load_state_dict(self.average.state_dict())
         self.history.loss.append(loss)
         self.history.seconds.append(seconds)
-        if accuracy is not None:
-            self.history.valid_accuracy.append(accuracy)
+        if found is not None:
+            self.history.valid_accuracy.append(found)
 
     def _autocast(self) -> torch.autocast:
         enabled = self.recipe.mixed_precision == "bf16"
@@ -560,6 +561,18 @@ def _check_same_run(path: str | os.PathLike, then: dict, now: dict) -> None:
                 raise ValueError(f"checkpoint {path} belongs to another run: {name} was {was}, is {is_now}")
 
 
+def _check_same_epoch(path: str | os.PathLike, epochs: list[int]) -> None:
+    if len(set(epochs)) > 1:
+        raise ValueError(
+            f"checkpoint {path} is at epoch {epochs} for the {len(epochs)} processes; all must see one file"
+        )
+
+
+def _check_loss(loss: float, epoch: int, lr: int | float) -> None:
+    if not math.isfinite(loss):
+        raise FloatingPointError(f"the loss is {loss} in epoch {epoch}; a lower lr may help, it is {lr}")
+
+
 def _check_model(model: object) -> None:
     if not isinstance(model, ViT):
         raise TypeError(f"model must be a ViT, not {type(model).__name__}")
@@ -651,7 +664,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(words)
     try:
         model, parts, history, notes = _train(options)
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, FloatingPointError) as error:
         parser.error(str(error))
     notes["test_accuracy"] = accuracy(model, parts["test"])
     notes["command"] = shlex.join(["python", "-m", "vit_steps.training", *words])
