@@ -453,8 +453,9 @@ def test_a_cnn_is_refused(tmp_path):
 
     weights = timm.create_model("resnet10t").state_dict()
     save_file({n: w for n, w in weights.items() if w.is_floating_point()}, tmp_path / "model.safetensors")
-    with pytest.raises(KeyError, match="no ViT in a dialect known here"):
+    with pytest.raises(KeyError, match="no ViT in a dialect known here") as error:
         load_pretrained(tmp_path)
+    assert error.value.__notes__ == [f"These are the weights in {tmp_path / 'model.safetensors'}."]
 
 
 def test_a_distilled_deit_is_refused(tmp_path):
@@ -687,7 +688,7 @@ def hub(tmp_path):
 
 def test_a_name_on_the_hub_is_fetched_once_and_then_read_from_the_cache(hub, tmp_path):
     endpoint, expected = hub
-    missing = "FileNotFoundError: there is no model somebody/else on the Hugging Face Hub, or it is private"
+    missing = "FileNotFoundError: there is no folder somebody/else, and no such public model on the Hub"
     silent = "ConnectionError: somebody/else is not in the cache, and the Hugging Face Hub cannot be reached"
     said = _read(endpoint, tmp_path / "cache", HF_HUB_OFFLINE="0")
     assert said == [expected, missing, expected, expected, silent, expected]
@@ -720,6 +721,22 @@ def test_a_network_that_swallows_everything_is_an_error_within_seconds(monkeypat
         with pytest.raises(ConnectionError, match="somebody/vit is not in the cache"):
             load_pretrained("somebody/vit")
         assert 0.4 < time.monotonic() - began < 3
+
+
+def test_a_connection_that_breaks_is_an_error_and_a_model_without_weights_is_another(monkeypatch, tmp_path):
+    def break_off(*_args, **_options):
+        raise RuntimeError("peer closed the connection")
+
+    (tmp_path / "config.json").write_text("{}")
+    monkeypatch.setattr("vit_steps.pretrained._answers", lambda _name: True)
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", break_off)
+    with pytest.raises(
+        ConnectionError, match="somebody/vit could not be fetched: peer closed the connection"
+    ):
+        load_pretrained("somebody/vit")
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", lambda *_a, **_o: str(tmp_path / "config.json"))
+    with pytest.raises(FileNotFoundError, match="somebody/vit has no file with weights on the Hub"):
+        load_pretrained("somebody/vit")
 
 
 def test_importing_the_package_or_this_module_reaches_for_no_network():

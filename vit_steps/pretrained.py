@@ -10,7 +10,6 @@ import os
 import re
 import zipfile
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import replace
 from fractions import Fraction
 from functools import reduce
@@ -30,13 +29,10 @@ from vit_steps.vit import ViT
 
 __all__ = ["Preprocess", "Pretrained", "load_pretrained", "save_hugging_face", "to_hugging_face", "to_timm"]
 
-HEAD_DIM = 64  # of nearly every ViT that was published
-HEADS_OF_OTHER_WIDTH = {
-    "test_vit": 2,
-    1280: 16,
-    1408: 16,
-    1664: 16,
-}  # timm's smallest; ViT-H, -g and -G by dim
+# How wide a head is in nearly every published ViT. The others: timm's smallest, and by dim ViT-H, -g and -G.
+HEAD_DIM = 64
+HEADS_OF_OTHER_WIDTH = {"test_vit": 2, 1280: 16, 1408: 16, 1664: 16}
+
 HUGGING_FACE_CONFIG = {
     "hidden_size": "dim",
     "num_hidden_layers": "depth",
@@ -107,7 +103,11 @@ def load_pretrained(
     """
     path = _find(source)
     state_dict, facts = _read(path), _read_facts(path)
-    weights, dialect = to_timm(state_dict), recognise(state_dict)
+    try:
+        weights, dialect = to_timm(state_dict), recognise(state_dict)
+    except (KeyError, TypeError, ValueError) as error:
+        error.add_note(f"These are the weights in {path}.")
+        raise
     heads = _num_heads(state_dict, facts, weights["cls_token"].shape[2], num_heads)
     config, grid = _describe(weights, facts, heads, facts.eps or dialect.eps, image_size)
     model = _build(weights, config, grid)
@@ -191,10 +191,14 @@ def _download(name: str) -> Path:
 
     online = _answers(name)
     for file in HUB_FILES:
-        with suppress(EntryNotFoundError):
+        try:
             path = Path(hf_hub_download(name, file, local_files_only=not online))
-            if path.suffix in READERS:
-                return path
+        except EntryNotFoundError:
+            continue
+        except Exception as error:  # a connection that breaks shows in many ways
+            raise ConnectionError(f"{name} could not be fetched: {error}") from error
+        if path.suffix in READERS:
+            return path
     if online:
         raise FileNotFoundError(f"{name} has no file with weights on the Hub ({', '.join(HUB_FILES[2:])})")
     raise ConnectionError(f"{name} is not in the cache, and the Hugging Face Hub cannot be reached")
@@ -208,9 +212,7 @@ def _answers(name: str) -> bool:
     try:
         get_hf_file_metadata(hf_hub_url(name, "config.json"), timeout=HUB_PATIENCE)
     except RepositoryNotFoundError as error:
-        raise FileNotFoundError(
-            f"there is no model {name} on the Hugging Face Hub, or it is private"
-        ) from error
+        raise FileNotFoundError(f"there is no folder {name}, and no such public model on the Hub") from error
     except EntryNotFoundError:
         return True
     except Exception:  # offline mode, no route, no name server, no answer: the client's errors are many
