@@ -262,7 +262,7 @@ def _rename(state_dict: Mapping, dialect: Dialect) -> dict[str, Tensor]:
         raise KeyError(f"{looks}: {_list(unknown)}" + (f" ({'; '.join(reasons)})" if reasons else ""))
     used = {key: name for key, name in names.items() if name != UNUSED}
     _check_complete(used, dialect)
-    return {name: torch.as_tensor(state_dict[key]) for key, name in used.items()}
+    return {name: _to_tensor(key, state_dict[key]) for key, name in used.items()}
 
 
 def _check_complete(names: dict[str, str], dialect: Dialect) -> None:
@@ -386,14 +386,18 @@ def on_meta(config: dict) -> ViT:
 def _check_state_dict(state_dict: object) -> None:
     if not isinstance(state_dict, Mapping):
         raise TypeError(f"state_dict must map names to tensors, not {type(state_dict).__name__}")
-    for key, weight in state_dict.items():
+    for key in state_dict:
         if not isinstance(key, str):
             raise TypeError(f"state_dict must map names to tensors, got the name {key!r}")
-        if not isinstance(weight, (Tensor, np.ndarray)):
-            raise TypeError(f"state_dict[{key!r}] must be a tensor, not {type(weight).__name__}")
-        floating = weight.is_floating_point() if isinstance(weight, Tensor) else weight.dtype.kind == "f"
-        if not floating:
-            raise TypeError(f"state_dict[{key!r}] must hold floating-point numbers, got {weight.dtype}")
+
+
+def _to_tensor(key: str, weight: object) -> Tensor:
+    if not isinstance(weight, (Tensor, np.ndarray)):
+        raise TypeError(f"state_dict[{key!r}] must be a tensor, not {type(weight).__name__}")
+    floating = weight.is_floating_point() if isinstance(weight, Tensor) else weight.dtype.kind == "f"
+    if not floating:
+        raise TypeError(f"state_dict[{key!r}] must hold floating-point numbers, got {weight.dtype}")
+    return torch.as_tensor(weight)
 
 
 def _list(names: list[str], most: int = 3) -> str:
