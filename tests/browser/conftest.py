@@ -2,17 +2,17 @@
 
 import importlib.util
 
-import jupyter
+import lab_driver
 import pytest
 
 
 @pytest.fixture(scope="session")
 def browser():
     if importlib.util.find_spec("playwright") is None:
-        pytest.skip(jupyter.NO_PLAYWRIGHT)
-    if jupyter.chromium() is None:
-        pytest.skip(jupyter.NO_CHROMIUM)
-    with jupyter.browser() as started:
+        pytest.skip(lab_driver.NO_PLAYWRIGHT)
+    if lab_driver.chromium() is None:
+        pytest.skip(lab_driver.NO_CHROMIUM)
+    with lab_driver.browser() as started:
         yield started
 
 

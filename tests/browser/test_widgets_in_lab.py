@@ -2,7 +2,7 @@
 
 import json
 
-import jupyter
+import lab_driver
 import nbformat
 import pytest
 
@@ -45,7 +45,7 @@ def notebook(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def lab(browser, notebook):
-    with jupyter.lab(notebook.parent) as address:
+    with lab_driver.lab(notebook.parent) as address:
         yield address
 
 
@@ -64,8 +64,8 @@ def changes(page, widget, act):
 
 
 def test_run_touched_saved_and_opened_by_somebody_else(page, lab, notebook):
-    jupyter.open_notebook(page, lab, notebook.name)
-    jupyter.run_all(page)
+    lab_driver.open_notebook(page, lab, notebook.name)
+    lab_driver.run_all(page)
     page.wait_for_function("document.querySelectorAll('.vit-steps').length === 4")
     page.wait_for_selector(".vit-steps img")
     assert page.locator('[data-mime-type="application/vnd.jupyter.stderr"]').count() == 0
@@ -102,7 +102,7 @@ def test_run_touched_saved_and_opened_by_somebody_else(page, lab, notebook):
     copy = notebook.with_name("from-a-clone.ipynb")
     saved["metadata"]["title"] = "not what was signed"
     copy.write_text(json.dumps(saved))
-    jupyter.open_notebook(page, lab, copy.name)
+    lab_driver.open_notebook(page, lab, copy.name)
     page.wait_for_function(f"{SHOWN}.length === 4")
     assert page.evaluate(SHOWN) == ["image/png"] * 4
     assert page.locator(".vit-steps").count() == 0
