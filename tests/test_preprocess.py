@@ -29,6 +29,13 @@ def _gap(ours: torch.Tensor, theirs: torch.Tensor) -> float:
 
 
 PROCESSORS = {
+    "the first published ViTs": {
+        "do_normalize": True,
+        "do_resize": True,
+        "image_mean": [0.5, 0.5, 0.5],
+        "image_std": [0.5, 0.5, 0.5],
+        "size": 224,
+    },
     "ViT": {
         "do_normalize": True,
         "do_resize": True,
@@ -90,6 +97,7 @@ def test_the_same_pixels_as_hugging_faces_own_processor(tmp_path, name, photo):
     from transformers import AutoImageProcessor
 
     (tmp_path / "preprocessor_config.json").write_text(json.dumps(PROCESSORS[name]))
+    (tmp_path / "config.json").write_text('{"model_type": "vit"}')
     processor = AutoImageProcessor.from_pretrained(tmp_path, backend="pil")
     theirs = processor(photo, return_tensors="pt").pixel_values
     ours = Preprocess(size=tuple(theirs.shape[2:]), **_hugging_face_preprocess(PROCESSORS[name]))(photo)

@@ -145,6 +145,34 @@ def test_a_folder_of_timm_gives_the_same_logits_and_pixels(tmp_path, build):
     assert loaded.labels == ["0", "1", "2", "3", "4"]
 
 
+def test_the_config_of_the_weights_that_timm_keeps_on_the_hub(tmp_path):
+    published = {
+        "input_size": [3, 40, 40],
+        "interpolation": "bicubic",
+        "crop_pct": 0.9,
+        "crop_mode": "center",
+    }
+    published |= {
+        "mean": [0.5] * 3,
+        "std": [0.4] * 3,
+        "num_classes": 5,
+        "pool_size": None,
+        "classifier": "head",
+    }
+    config = {
+        "architecture": "vit_tiny_patch16_224",
+        "num_classes": 5,
+        "num_features": 128,
+        "global_pool": "token",
+    }
+    (tmp_path / "config.json").write_text(json.dumps(config | {"pretrained_cfg": published}))
+    reference = timm_vit(SQUARE, torch.float32)
+    save_file(reference.weights, tmp_path / "model.safetensors")
+    loaded = load_pretrained(tmp_path)
+    assert _gap(loaded, reference.module, SQUARE) < 1e-5
+    assert loaded.preprocess == Preprocess((40, 40), (0.5,) * 3, (0.4,) * 3, crop_pct=0.9)
+
+
 def test_timms_names_are_its_descriptions_where_it_has_them(tmp_path):
     model = timm_vit(SIZE, torch.float32).module
     names = [f"n{number}" for number in range(5)]
