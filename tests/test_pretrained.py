@@ -508,6 +508,7 @@ HUGGING_FACE_WRONG = {
     "hidden_act": ("quick_gelu", "hidden_act 'quick_gelu', only 'gelu' will do"),
     "hidden_size": (96, "the config says dim 96, the weights have 128"),
     "patch_size": (16, "the config says patch_size 16, the weights have 8"),
+    "num_channels": ([3, 1], r"the config says channels \[3, 1\], the weights have 3"),
     "num_hidden_layers": (3, "the config says depth 3, the weights have 2"),
     "image_size": (64, r"image_size \(64, 64\), the position table has 25 patches"),
     "id2label": ({"0": "cat", "2": "dog"}, "id2label must name the classes 0 to 1, '1' is missing"),
@@ -540,6 +541,7 @@ def test_a_config_that_does_not_fit_is_refused(tmp_path, key):
         ('{"architecture": "vit", "pretrained_cfg": 3}', "is not built as configs are"),
         ('{"architecture": "vit", "model_args": [1]}', "is not built as configs are"),
         ('{"hidden_size": 128, "id2label": 7}', "is not built as configs are"),
+        ('{"architecture": [], "pretrained_cfg": {"interpolation": [1]}}', "interpolation must be one of"),
         ('{"hidden_size": 128, "image_size": "big"}', "image_size must be one number or .* got 'big'"),
     ],
 )

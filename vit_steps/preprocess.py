@@ -54,7 +54,7 @@ class Preprocess:
         _check_size(self.size)
         if not isinstance(self.crop_pct, Real) or not 0 < self.crop_pct <= 1:
             raise ValueError(f"crop_pct must be a number above 0 and not above 1, got {self.crop_pct!r}")
-        if self.interpolation not in INTERPOLATIONS:
+        if self.interpolation not in list(INTERPOLATIONS):
             raise ValueError(
                 f"interpolation must be one of {', '.join(INTERPOLATIONS)}, got {self.interpolation!r}"
             )

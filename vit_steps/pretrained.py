@@ -226,7 +226,7 @@ def _answers(name: str) -> bool:
 def _read(path: Path) -> dict[str, Tensor | np.ndarray]:
     try:
         return READERS[path.suffix](path)
-    except OSError:
+    except (FileNotFoundError, PermissionError):
         raise
     except Exception as error:  # a file that is cut short or forged can fail anywhere in its reader
         raise ValueError(_damaged(path, error)) from error
@@ -314,7 +314,7 @@ def _timm_facts(config: dict) -> Facts:
         labels=_timm_labels(config.get("label_names"), config.get("label_descriptions") or {}),
         preprocess=_timm_preprocess(published),
         sizes={"dim": config.get("num_features"), "channels": channels},
-        architecture=config.get("architecture"),
+        architecture=str(config.get("architecture")),
     )
 
 
@@ -424,7 +424,7 @@ def _numbers(values: object) -> tuple[float, ...] | None:
 
 def _in_order(name: str, labels: dict) -> list[str]:
     try:
-        return [labels[str(number)] for number in range(len(labels))]
+        return [str(labels[str(number)]) for number in range(len(labels))]
     except (KeyError, TypeError) as error:
         raise ValueError(
             f"{name} must name the classes 0 to {len(labels) - 1}, {error} is missing"
@@ -440,8 +440,7 @@ def _describe(
     """The constructor's arguments, and the grid that the position table was learned for."""
     sizes = read_sizes(weights)
     for name, size in facts.sizes.items():
-        size = size[0] if isinstance(size, list) else size
-        if size is not None and size != sizes[name]:
+        if size is not None and size not in (sizes[name], 2 * [sizes[name]]):
             raise ValueError(f"the config says {name} {size}, the weights have {sizes[name]}")
     wanted = _pair("image_size", image_size)
     rows, cols = grid = _old_grid(weights["pos_embed"].shape[1] - 1, sizes["patch_size"], facts, wanted)
