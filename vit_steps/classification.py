@@ -38,7 +38,7 @@ def classify(
         tokens: what the last encoder block gave, the CLS token first.
         norm: the final LayerNorm.
         head: callable such as ``nn.Linear(dim, num_classes)``.
-        pool: :func:`pool_cls` or :func:`pool_mean`; it runs after the norm, as in timm and big_vision.
+        pool: :func:`pool_cls` or :func:`pool_mean`; it runs after the norm, as in big_vision.
 
     Returns:
         Logits: scores before the softmax, any real number.
