@@ -331,7 +331,7 @@ def _timm_preprocess(published: dict) -> dict:
         "std": _numbers(published.get("std")),
         "crop_pct": published.get("crop_pct") or 0.875,
         "squash": published.get("crop_mode") == "squash",
-        "interpolation": published.get("interpolation") or "bicubic",
+        "interpolation": str(published.get("interpolation") or "bicubic"),
     }
 
 
