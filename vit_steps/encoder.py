@@ -119,7 +119,6 @@ def encoder_block(
 def _project_heads(tokens: Tensor, qkv: Callable, num_heads: int) -> list[Tensor]:
     _check_axes("tokens", tokens, "batch tokens dim")
     _check_floating("tokens", tokens)
-    _check_heads(tokens.shape[2], num_heads)
     projected = qkv(tokens)
     _check_axes("what qkv gave", projected, "batch tokens 3*dim")
     if projected.shape[-1] != 3 * tokens.shape[2]:
