@@ -332,8 +332,8 @@ def _attention_figure(image: Tensor, maps: Tensor, names: list[str]) -> Figure:
         left, *others = figure.subplots(1, 1 + len(maps))
         plot_grid(image, image.shape[-1] // maps.shape[-1], left, title="the picture")
         for attention_map, name, ax in zip(maps, names, others, strict=True):
-            artist = plot_attention(attention_map, image, ax, title=f"where CLS looks {name}")
-            artist.set_clim(0, maps.max())
+            title = f"where CLS looks {name}"
+            plot_attention(attention_map, image, ax, title=title, limit=maps.max().item())
     return figure
 
 

@@ -1,6 +1,4 @@
-"""A browser for the tests in this folder; without one they are skipped, and say how to get it."""
-
-import importlib.util
+"""A browser for the tests in this folder."""
 
 import lab_driver
 import pytest
@@ -8,10 +6,6 @@ import pytest
 
 @pytest.fixture(scope="session")
 def browser():
-    if importlib.util.find_spec("playwright") is None:
-        pytest.skip(lab_driver.NO_PLAYWRIGHT)
-    if lab_driver.chromium() is None:
-        pytest.skip(lab_driver.NO_CHROMIUM)
     with lab_driver.browser() as started:
         yield started
 

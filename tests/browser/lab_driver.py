@@ -1,5 +1,6 @@
 """Drive a real browser, and in it a real JupyterLab with a real kernel."""
 
+import importlib.util
 import os
 import shutil
 import socket
@@ -19,6 +20,13 @@ FLAGS = [
 TOKEN = "lessons"
 IDLE = '.jp-Notebook-ExecutionIndicator[data-status="idle"]'
 PROMPTS = "[...document.querySelectorAll('.jp-CodeCell .jp-InputPrompt')]"
+
+
+def missing() -> str:
+    """What keeps us from opening a browser, and how to get it; nothing when all is there."""
+    if importlib.util.find_spec("playwright") is None:
+        return NO_PLAYWRIGHT
+    return "" if chromium() else NO_CHROMIUM
 
 
 def chromium() -> str | None:

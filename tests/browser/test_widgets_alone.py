@@ -5,6 +5,7 @@ import re
 from functools import cache
 from io import BytesIO
 
+import lab_driver
 import numpy as np
 import pytest
 import torch
@@ -13,6 +14,9 @@ from PIL import Image
 
 from vit_steps import position_similarity, widgets
 from vit_steps.widgets import attention_explorer, digit_pad, patch_size_slider, position_picker
+
+if lab_driver.missing():
+    pytest.skip(lab_driver.missing(), allow_module_level=True)
 
 START = """
 async ({ script, css, state }) => {
