@@ -84,6 +84,8 @@ def test_run_touched_saved_and_opened_by_somebody_else(page, lab, notebook):
             assert changes(page, widget, lambda key=key: page.keyboard.press(key))
         view = widget.locator("canvas").last
         assert changes(page, widget, lambda view=view: view.hover(position={"x": 20, "y": 60}))
+        view.click(position={"x": 20, "y": 60})  # which must bring the keys here, too
+        assert changes(page, widget, lambda: page.keyboard.press("ArrowRight"))
     assert changes(page, explorer, lambda: explorer.get_by_label("layer").select_option("0"))
     explorer.get_by_role("application").focus()
     page.keyboard.press("c")  # JupyterLab's key to copy the cell
@@ -98,6 +100,7 @@ def test_run_touched_saved_and_opened_by_somebody_else(page, lab, notebook):
         arg=[scores.element_handle(), before],
     )
     assert changes(page, pad, lambda: pad.locator("canvas").first.click(position={"x": 150, "y": 30}))
+    assert changes(page, pad, lambda: page.keyboard.press("ArrowDown"))
     assert page.evaluate("document.querySelectorAll('.jp-CodeCell').length") == len(CELLS)
     assert not [complaint for complaint in page.complaints if "WebSocket" not in complaint]
 
