@@ -184,19 +184,31 @@ def test_bfloat16_changes_the_products_and_leaves_the_weights_float32():
 # Affine maps
 
 
-def bilinear(image: np.ndarray, row: float, column: float) -> float:
-    """Read between four pixels, black outside; pixel (0, 0) has its centre at 0, 0."""
+def cubic(distance: float) -> float:
+    """Keys' cubic convolution (1981) with a = -0.75, the one that torch takes."""
+    t, a = abs(distance), -0.75
+    if t <= 1:
+        return (a + 2) * t**3 - (a + 3) * t**2 + 1
+    return a * (t**3 - 5 * t**2 + 8 * t - 4) if t < 2 else 0.0
+
+
+def linear(distance: float) -> float:
+    return max(0.0, 1 - abs(distance))
+
+
+def sample(image: np.ndarray, row: float, column: float, kernel) -> float:
+    """Read between the pixels, black outside; pixel (0, 0) has its centre at 0, 0."""
     total = 0.0
-    for r in (math.floor(row), math.floor(row) + 1):
-        for c in (math.floor(column), math.floor(column) + 1):
-            if 0 <= r < image.shape[0] and 0 <= c < image.shape[1]:
-                total += image[r, c] * (1 - abs(row - r)) * (1 - abs(column - c))
+    for r, c in np.ndindex(image.shape):
+        total += image[r, c] * kernel(row - r) * kernel(column - c)
     return total
 
 
-def test_affine_maps_are_what_they_say_pixel_by_pixel():
+@pytest.mark.parametrize(("interpolation", "kernel"), [("bicubic", cubic), ("bilinear", linear)])
+def test_affine_maps_are_what_they_say_pixel_by_pixel(interpolation, kernel):
     images = torch.rand(3, 2, 5, 8, dtype=torch.float64)
-    moved = random_affine(images, 0.3, generator=torch.Generator().manual_seed(4))
+    options = {} if interpolation == "bicubic" else {"interpolation": interpolation}
+    moved = random_affine(images, 0.3, generator=torch.Generator().manual_seed(4), **options)
     noise = 0.3 * (2 * torch.rand(3, 2, 3, generator=torch.Generator().manual_seed(4)) - 1)
     for place in np.ndindex(3, 2, 5, 8):
         number, channel, row, column = place
@@ -204,7 +216,8 @@ def test_affine_maps_are_what_they_say_pixel_by_pixel():
         across, down = (2 * column + 1) / 8 - 1, (2 * row + 1) / 5 - 1
         from_column = ((a * across + b * down + c + 1) * 8 - 1) / 2
         from_row = ((d * across + e * down + f + 1) * 5 - 1) / 2
-        expected = bilinear(images[number, channel].numpy(), from_row, from_column)
+        expected = sample(images[number, channel].numpy(), from_row, from_column, kernel)
+        expected = min(max(expected, images.min().item()), images.max().item())
         assert moved[place].item() == pytest.approx(expected, abs=1e-6)
 
 
