@@ -174,6 +174,8 @@ def test_a_tensor_is_the_picture_with_the_same_colours():
     assert torch.equal(_squash()(torch.stack([colours, colours.flip(2)]))[:1], expected)
     assert _squash()(torch.stack([colours, colours.flip(2)])).shape == (2, 3, 40, 56)
     assert torch.equal(_squash()(colours.double()), expected)
+    assert torch.equal(_squash()((colours + 0.4 / 255).clamp(0, 1)), expected)
+    assert torch.equal(_squash()((colours - 0.4 / 255).clamp(0, 1)), expected)
 
 
 def test_a_model_for_grey_images_gets_one_channel():

@@ -640,8 +640,9 @@ class _Hub(http.server.BaseHTTPRequestHandler):
         owner, _, rest = self.path.lstrip("/").partition("/")
         name, file = rest.split("/")[0], self.path.rsplit("/", 1)[-1]
         if file == "quit":
-            self._send(b"", body)
-            self.server.socket.close()
+            self.server.shutdown()
+            self.server.server_close()
+            self._send(b"", body)  # only now: the next question must find nobody
         elif owner != "somebody" or not (self.folder / name).is_dir():
             self._send(b"{}", body, 401, **{"X-Error-Code": "RepoNotFound"})
         elif (self.folder / name / file).is_file():
