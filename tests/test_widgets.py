@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from matplotlib import colormaps
+from matplotlib import colormaps, pyplot, rc_context, rcdefaults, rcParams
 from PIL import Image, ImageChops, ImageStat
 
 from vit_steps import image2patches, position_similarity, widgets
@@ -90,14 +90,13 @@ def test_another_input_gives_another_picture(name):
 
 
 def test_nothing_is_drawn_with_pyplot_and_the_style_stays_as_it_was():
-    from matplotlib import pyplot as plt
-    from matplotlib import rcParams
-
-    before = dict(rcParams)
-    for name in ALL:
-        make(name)
-    assert not plt.get_fignums()
-    assert dict(rcParams) == before
+    with rc_context():
+        rcdefaults()
+        before = dict(rcParams)
+        for name in ALL:
+            make(name)
+        assert dict(rcParams) == before
+    assert not pyplot.get_fignums()
 
 
 # ---- Python and JavaScript know the same names, and JavaScript needs nothing else ----

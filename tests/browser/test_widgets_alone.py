@@ -265,6 +265,26 @@ def test_the_slider_turns_pictures_by_key_and_by_mouse(page):
     assert len(set(seen.values())) == 4
 
 
+def test_no_picture_makes_a_page_of_any_width_jump(page):
+    show(page, slider())
+    page.wait_for_selector(".vit-steps img")
+    heights = page.evaluate(
+        """() => {
+          const [root, control] = [".vit-steps", "input"].map((name) => document.querySelector(name));
+          const heightAt = (value) => {
+            control.value = value;
+            control.dispatchEvent(new Event("input"));
+            return root.offsetHeight;
+          };
+          return Array.from({ length: 60 }, (_, step) => {
+            root.style.width = `${600 + 10 * step}px`;
+            return [0, 1, 2, 3].map(heightAt);
+          });
+        }"""
+    )
+    assert all(len(set(of_one_width)) == 1 for of_one_width in heights)
+
+
 # ---- digit_pad ----
 
 
