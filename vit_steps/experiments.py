@@ -148,9 +148,9 @@ def ablate() -> Iterator[Row]:
     for seed in range(3):
         for pool, positions, shuffled in VARIANTS:
             train, test = (load_digits_images(part, seed=seed) for part in ("train", "test"))
-            model = _positioned(digits_model(patch_size=2, seed=seed, pool=pool), positions)
+            model = _positioned(digits_model(patch_size=2, depth=2, seed=seed, pool=pool), positions)
             shuffle = SHUFFLES[shuffled]
-            fit(model, shuffle(train, 1), None, epochs=40, augment=0.0, seed=seed, progress=False)
+            fit(model, shuffle(train, 1), None, epochs=20, augment=0.0, seed=seed, progress=False)
             row = {"seed": seed, "positions": positions, "patches": shuffled, "pool": pool}
             yield row | {"accuracy": f"{accuracy(model, shuffle(test, 2)):.4f}"}
 
