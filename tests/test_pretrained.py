@@ -290,7 +290,7 @@ def test_loading_leaves_the_random_numbers_alone_and_the_model_can_be_trained(tm
 # Other image sizes.
 
 
-@pytest.mark.parametrize("image_size", [(64, 64), (24, 32), (16, 80), 56], ids=str)
+@pytest.mark.parametrize("image_size", [(64, 64), (24, 32), (16, 80), (24, 64), 56], ids=str)
 @pytest.mark.parametrize("made_for", [(40, 40), (32, 48)], ids=str)
 def test_another_image_size_resizes_the_positions_as_timm_does(tmp_path, made_for, image_size):
     size = SIZE._replace(image_size=made_for)
@@ -398,6 +398,15 @@ def test_what_we_write_is_whole_or_not_there(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="no space left"):
         save_hugging_face(perturb(model), tmp_path)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_whoever_still_reads_the_old_file_sees_no_change(tmp_path):
+    model = ViT(**SQUARE._asdict())
+    save_hugging_face(model, tmp_path)
+    before = (tmp_path / "model.safetensors").read_bytes()
+    os.link(tmp_path / "model.safetensors", tmp_path / "held")
+    save_hugging_face(perturb(model), tmp_path)
+    assert (tmp_path / "held").read_bytes() == before != (tmp_path / "model.safetensors").read_bytes()
 
 
 def test_what_hugging_face_cannot_hold_is_refused_before_anything_is_written(tmp_path):
