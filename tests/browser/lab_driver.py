@@ -70,17 +70,17 @@ def open_notebook(page, address: str, name: str) -> None:
     page.wait_for_selector('#jp-main-statusbar :text("| Idle")', timeout=60_000)
 
 
-def run_all(page) -> None:
-    """Restart the kernel, run every cell, and wait until the last one has its number."""
+def run_all(page, timeout: int = 180_000) -> None:
+    """Restart the kernel, run every cell, and wait until none is left to run."""
     for _ in range(3):  # a kernel that is still on its way swallows the command
         page.click('.lm-MenuBar-item:has-text("Run")')
         page.click('.lm-Menu-item[data-command="runmenu:restart-and-run-all"]')
         page.click(".jp-Dialog button.jp-mod-accept")
         if _came(page, f"{PROMPTS}[0].textContent.match(/[*1]/)", 10_000):
             break
-    last = page.evaluate(f"{PROMPTS}.length")
-    page.wait_for_function(f"{PROMPTS}.at(-1).textContent.includes('[{last}]')", timeout=120_000)
-    page.wait_for_selector(IDLE, timeout=60_000)
+    # Cells far below are drawn late, so they cannot be counted before the last one has run.
+    page.wait_for_function(f"!{PROMPTS}.some((prompt) => prompt.textContent.includes('*'))", timeout=timeout)
+    page.wait_for_selector(IDLE, timeout=timeout)
 
 
 def _came(page, condition: str, timeout: int) -> bool:
