@@ -38,9 +38,8 @@ def main():
         return
     make_venv()
     install()
-    silence_news()
-    with open(STAMP, "w") as stamp:
-        stamp.write(wanted)
+    configure_lab()
+    write(STAMP, wanted)
     say("The environment is ready.\n")
 
 
@@ -107,12 +106,22 @@ def why_pip_failed(lines):
     return f"pip could not install the packages: {errors[0]} (the rest is in {LOG}). Mend it and {again}."
 
 
-def silence_news():
-    """Keep JupyterLab from asking the network for news, and the reader for leave to do so."""
-    folder = os.path.join(VENV, "etc", "jupyter", "labconfig")
-    os.makedirs(folder, exist_ok=True)
-    with open(os.path.join(folder, "page_config.json"), "w") as config:
-        config.write('{"disabledExtensions": {"@jupyterlab/apputils-extension:announcements": true}}\n')
+def configure_lab():
+    """No news from the network, no question about it; a saved lesson keeps its widgets when it is reopened."""
+    write(
+        os.path.join(VENV, "etc", "jupyter", "labconfig", "page_config.json"),
+        '{"disabledExtensions": {"@jupyterlab/apputils-extension:announcements": true}}\n',
+    )
+    write(
+        os.path.join(VENV, "share", "jupyter", "lab", "settings", "overrides.json"),
+        '{"@jupyter-widgets/jupyterlab-manager:plugin": {"saveState": true}}\n',
+    )
+
+
+def write(path, text):
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path, "w") as target:
+        target.write(text)
 
 
 def show_progress(text):

@@ -56,6 +56,7 @@ def _to_png(figure) -> bytes:
     from PIL import Image
 
     rendered, packed = BytesIO(), BytesIO()
+    figure.draw_without_rendering()  # else the first layout leaves no room for some titles
     figure.savefig(rendered, format="png", dpi=PICTURE_DPI)
     Image.open(rendered).convert("RGB").quantize(255).save(packed, format="png", optimize=True)
     return packed.getvalue()
