@@ -11,6 +11,7 @@ from numbers import Integral
 from pathlib import Path
 
 import anywidget
+import ipywidgets
 import numpy as np
 import torch
 import traitlets
@@ -22,7 +23,15 @@ from matplotlib.patches import Rectangle
 from PIL import Image
 from torch import Tensor
 
-from vit_steps.plots import plot_attention, plot_cost, plot_grid, plot_image, plot_scores, plot_tiles
+from vit_steps.plots import (
+    plot_attention,
+    plot_cost,
+    plot_grid,
+    plot_history,
+    plot_image,
+    plot_scores,
+    plot_tiles,
+)
 
 HERE = Path(__file__).parent
 STYLE = "vit_steps.lesson"
@@ -95,6 +104,27 @@ class DigitPad(LessonWidget):
     def _ask_again(self, change: dict) -> None:
         image = torch.tensor(change["new"]).reshape(1, 1, *self.size)
         self.reply = _reply(*_ask(self.answer, image, self.labels), self.labels)
+
+
+class LiveCurve(ipywidgets.Image):
+    """A picture that follows a training history; one figure serves all epochs."""
+
+    def __init__(self, **traits):
+        super().__init__(**traits)
+        self.figure = Figure(figsize=(6, 3), layout="constrained")
+
+    def draw(self, history) -> None:
+        """Draw loss and validation accuracy as far as they have come."""
+        with style.context(STYLE):
+            self.figure.clear()
+            plot_history(history, self.figure.subplots())
+            rendered = BytesIO()
+            self.figure.savefig(rendered, format="png", dpi=SCREEN_DPI)
+        self.value = rendered.getvalue()
+
+    def _repr_mimebundle_(self, **kwargs) -> dict:
+        data = super()._repr_mimebundle_(**kwargs)
+        return data | {"text/plain": "The training curve, drawn afresh after each epoch while the cell runs."}
 
 
 def patch_size_slider(
@@ -233,6 +263,17 @@ def digit_pad(
         labels=list(labels),
         reply=_reply(scores, attention, labels),
     )
+
+
+def live_curve() -> LiveCurve:
+    """A training curve to be shown before ``fit`` and drawn afresh after each epoch.
+
+    Example:
+        >>> curve = live_curve()
+        >>> display(curve)  # doctest: +SKIP
+        >>> fit(model, train, valid, epochs=50, on_epoch=curve.draw)  # doctest: +SKIP
+    """
+    return LiveCurve(format="png", width=600)
 
 
 def _draw_patch_sizes(image: Tensor, patch_sizes: Sequence[int]) -> list[bytes]:
