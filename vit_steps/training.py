@@ -334,7 +334,7 @@ def random_affine(
 def fresh_model(*, seed: int = 0, **config: object) -> ViT:
     """Make a ViT whose positions start as large as the patches they are added to (deviation 0.5).
 
-    With the paper's 0.02 a small model first has to learn to see the positions at all, and learns far slower.
+    With the paper's 0.02 a small model first has to learn to see the positions at all.
 
     Args:
         seed: of the parameters; torch's global random numbers are left as they were.
