@@ -480,6 +480,15 @@ def test_a_damaged_file_is_refused_by_name(whole_file, tmp_path_factory, data):
         assert place < 3000
 
 
+def test_a_number_changed_in_the_header_is_damage_too(whole_file, tmp_path):
+    path = tmp_path / "model.safetensors"
+    for old, new in ((b"1e-06", b"1e-07"), (b'split_seed\\": 3', b'split_seed\\": 4')):
+        assert whole_file.count(old) == 1
+        path.write_bytes(whole_file.replace(old, new))
+        with pytest.raises(ValueError, match="is damaged: it does not hold what was written"):
+            load_checkpoint(path)
+
+
 @settings(max_examples=30, deadline=None)
 @given(data=st.data())
 def test_a_truncated_file_is_refused_by_name(whole_file, tmp_path_factory, data):
