@@ -55,16 +55,23 @@ def plot_grid(image, patch_size: int, ax: Axes, *, title: str = "") -> tuple[Axe
     return artist, lines
 
 
-def plot_tiles(tiles, ax: Axes, *, per_row: int, gap: int = 1, title: str = "") -> AxesImage:
-    """Lay small pictures (tiles, channels, height, width) out in reading order, with white between them."""
-    return plot_image(_mosaic(np.asarray(tiles), per_row, gap).clip(0, 1), ax, title=title)
+def plot_tiles(
+    tiles, ax: Axes, *, per_row: int, gap: int = 1, blank: float = 1.0, title: str = ""
+) -> AxesImage:
+    """Lay small pictures (tiles, channels, height, width) out in reading order, ``blank`` between them."""
+    return plot_image(_mosaic(np.asarray(tiles), per_row, gap, blank).clip(0, 1), ax, title=title)
 
 
 def plot_kernels(kernels, ax: Axes, *, per_row: int, title: str = "") -> AxesImage:
-    """Draw kernels (dim, channels, side, side) as small pictures; middle grey is a weight of 0."""
+    """Draw kernels (dim, channels, side, side) as small pictures; middle grey is a weight of 0.
+
+    Between grey kernels the page shows through: give it a colour, or white weights vanish into it.
+    """
     kernels = np.asarray(kernels)
     largest = np.abs(kernels).max(axis=(1, 2, 3), keepdims=True)
-    return plot_tiles(0.5 + 0.5 * kernels / np.where(largest, largest, 1), ax, per_row=per_row, title=title)
+    pictures = 0.5 + 0.5 * kernels / np.where(largest, largest, 1)
+    blank = np.nan if kernels.shape[1] == 1 else 1.0
+    return plot_tiles(pictures, ax, per_row=per_row, blank=blank, title=title)
 
 
 def plot_numbers(
