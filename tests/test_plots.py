@@ -185,3 +185,9 @@ def test_history_has_loss_left_and_accuracy_right(ax):
     assert loss.axes is ax
     assert accuracy.axes is not ax
     assert loss.get_xdata().tolist() == [1, 2]
+
+
+def test_a_history_without_validation_has_one_line_and_one_axis(ax):
+    (loss,) = plots.plot_history(SimpleNamespace(loss=[2.0, 1.0], valid_accuracy=[]), ax)
+    assert loss.get_ydata().tolist() == [2.0, 1.0]
+    assert ax.figure.axes == [ax]

@@ -107,7 +107,7 @@ def why_pip_failed(lines):
 
 
 def configure_lab():
-    """No news from the network, no question about it; a saved lesson keeps its widgets when it is reopened."""
+    """No news from the network; and a saved lesson keeps its widgets when it is opened again."""
     write(
         os.path.join(VENV, "etc", "jupyter", "labconfig", "page_config.json"),
         '{"disabledExtensions": {"@jupyterlab/apputils-extension:announcements": true}}\n',

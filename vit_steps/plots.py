@@ -206,14 +206,15 @@ def plot_embeddings(points, labels, ax: Axes, *, title: str = "") -> PathCollect
 
 
 def plot_history(history, ax: Axes) -> list[Line2D]:
-    """Draw training loss (left axis) and validation accuracy (right axis) against the epoch."""
+    """Draw training loss (left axis) and, where there is one, validation accuracy (right axis) by epoch."""
     epochs = np.arange(1, len(history.loss) + 1)
-    right = ax.twinx()
     artists = ax.plot(epochs, history.loss, label="training loss")
-    artists += right.plot(epochs, history.valid_accuracy, "--", color="C1", label="validation accuracy")
     ax.set(xlabel="epoch", ylabel="training loss", ylim=(0, None))
-    right.set(ylabel="validation accuracy", ylim=(0, 1.02))
-    right.spines.right.set_visible(True)
+    if history.valid_accuracy:
+        right = ax.twinx()
+        artists += right.plot(epochs, history.valid_accuracy, "--", color="C1", label="validation accuracy")
+        right.set(ylabel="validation accuracy", ylim=(0, 1.02))
+        right.spines.right.set_visible(True)
     ax.legend(handles=artists, loc="center right")
     return artists
 
