@@ -166,7 +166,7 @@ def plot_deletion(curves: dict, num_images: int, ax: Axes) -> list[Line2D]:
         artists += ax.plot(curve, marker + "-", markersize=4, label=name)
         ax.fill_between(np.arange(len(curve)), curve - error, curve + error, alpha=0.25)
     ax.set(xlabel="patches removed", ylabel="accuracy", ylim=(0, 1.02))
-    ax.legend(title="first to go")
+    ax.legend(title="first to go", loc="upper left", bbox_to_anchor=(1, 1))
     return artists
 
 
