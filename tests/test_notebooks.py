@@ -1,7 +1,9 @@
 """The rules for cells: what nbval does not see, since it compares text and never a picture or an order."""
 
 import ast
+import copy
 import importlib
+import importlib.util
 import re
 from itertools import pairwise
 from pathlib import Path
@@ -169,3 +171,55 @@ def test_nothing_of_the_run_is_stored(notebook):
     assert set(notebook.metadata) == {"kernelspec", "language_info"}
     assert set(notebook.metadata.language_info) == {"name"}
     assert not any("execution" in cell.metadata for cell in notebook.cells)
+
+
+@pytest.fixture(scope="module")
+def execute():
+    """The module behind `make execute`."""
+    spec = importlib.util.spec_from_file_location("execute", ROOT / "tools" / "execute.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_a_stored_lesson_is_as_execute_writes_it(notebook, execute):
+    assert nbformat.writes(execute.normalise(copy.deepcopy(notebook))) == nbformat.writes(notebook)
+
+
+def test_what_a_run_leaves_behind_is_dropped_and_widgets_are_numbered(execute):
+    model = {"application/vnd.jupyter.widget-view+json": {"model_id": "ab" * 16}, "text/plain": "cd" * 16}
+    cell = nbformat.v4.new_code_cell("1", metadata={"execution": {"started": "now"}, "tags": ["kept"]})
+    cell.outputs = [nbformat.v4.new_output("display_data", model)]
+    lesson = execute.normalise(nbformat.v4.new_notebook(cells=[cell], metadata={"widgets": {}}))
+    assert "widgets" not in lesson.metadata
+    assert lesson.cells[0].metadata == {"tags": ["kept"]}
+    data = lesson.cells[0].outputs[0].data
+    assert data["application/vnd.jupyter.widget-view+json"]["model_id"] == "0" * 32
+    assert data["text/plain"] == "0" * 31 + "1"
+
+
+def test_what_was_timed_is_kept_until_its_cell_changes(execute, tmp_path):
+    timed = nbformat.v4.new_code_cell("import time; print(time.perf_counter_ns())", id="timed")
+    timed.metadata["tags"] = ["nbval-ignore-output"]
+    path = tmp_path / "timed.ipynb"
+    nbformat.write(nbformat.v4.new_notebook(cells=[timed]), path)
+
+    def stored() -> str:
+        execute.execute(path)
+        return nbformat.read(path, as_version=4).cells[0].outputs[0].text
+
+    first = stored()
+    assert stored() == first
+    lesson = nbformat.read(path, as_version=4)
+    lesson.cells[0].source += "  # changed"
+    nbformat.write(lesson, path)
+    assert stored() != first
+
+
+def test_a_lesson_that_stops_is_left_as_it_was(execute, tmp_path, capsys):
+    path = tmp_path / "broken.ipynb"
+    nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("1 / 0")]), path)
+    before = path.read_bytes()
+    assert execute.main([str(path)]) == 1
+    assert path.read_bytes() == before
+    assert "ZeroDivisionError" in capsys.readouterr().err

@@ -5,6 +5,7 @@ Python) is kept, and a cell tagged nbval-ignore-output, which measures time or a
 it stored until its source changes. A notebook is replaced only when all its cells have run.
 """
 
+import hashlib
 import json
 import os
 import re
@@ -22,7 +23,7 @@ WIDGET_ID = re.compile(r"\b[0-9a-f]{32}\b")
 
 def execute(path: Path) -> None:
     notebook = nbformat.read(path, as_version=4)
-    measured = {(cell.id, cell.source): cell.outputs for cell in notebook.cells if is_measured(cell)}
+    kept = {cell.id: cell.outputs for cell in notebook.cells if is_measured(cell) and is_current(cell)}
     client = NotebookClient(
         notebook,
         timeout=300,
@@ -34,12 +35,21 @@ def execute(path: Path) -> None:
     )
     client.execute()
     for cell in filter(is_measured, notebook.cells):
-        cell.outputs = measured[cell.id, cell.source] or cell.outputs
+        cell.outputs = kept.get(cell.id, cell.outputs)
+        cell.metadata["measured_from"] = digest(cell)
     write(normalise(notebook), path)
 
 
 def is_measured(cell) -> bool:
     return "nbval-ignore-output" in cell.metadata.get("tags", [])
+
+
+def is_current(cell) -> bool:
+    return cell.metadata.get("measured_from") == digest(cell)
+
+
+def digest(cell) -> str:
+    return hashlib.sha256(cell.source.encode()).hexdigest()[:16]
 
 
 def normalise(notebook):
