@@ -2,6 +2,7 @@
 
 import inspect
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,7 +10,14 @@ import torch
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from vit_steps.data import PHOTOS, load_digits_images, load_image_folder, load_photo, split_in_three
+from vit_steps.data import (
+    PHOTOS,
+    load_digits_images,
+    load_image_folder,
+    load_photo,
+    load_table,
+    split_in_three,
+)
 
 PARTS = ("train", "valid", "test")
 
@@ -267,3 +275,18 @@ def test_arguments_of_folders_are_checked_at_the_door(tmp_path, changes, error, 
     make_folder(tmp_path, {"a/1.png": noise(4, 4)})
     with pytest.raises(error, match=message):
         inspect.unwrap(load_image_folder)(tmp_path, **{"size": 4, **changes})
+
+
+@pytest.mark.parametrize("name", ["ablation", "choice", "results"])
+def test_a_table_that_ships_comes_row_by_row(name):
+    path = Path(inspect.getfile(inspect.unwrap(load_table))).parent / "tables" / f"{name}.csv"
+    header, *rows = path.read_text(encoding="utf-8").splitlines()
+    table = load_table(name)
+    assert len(table) == len(rows)
+    assert all(list(row) == header.split(",") for row in table)
+    assert rows[0].startswith(table[0][header.split(",")[0]])
+
+
+def test_a_table_that_does_not_ship_is_named():
+    with pytest.raises(ValueError, match="name must be one of ablation, choice, results, got 'digits'"):
+        load_table("digits")

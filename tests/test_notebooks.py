@@ -85,8 +85,7 @@ def test_a_sentence_stands_below_every_figure(notebook):
 
 def test_no_cell_is_longer_than_twenty_lines(notebook):
     for cell in code_cells(notebook):
-        if cell.id != "imports":
-            assert len(cell.source.splitlines()) <= 20, cell.id
+        assert len(cell.source.splitlines()) <= 20, cell.id
 
 
 def test_no_cell_hides_its_result_behind_a_semicolon(notebook):

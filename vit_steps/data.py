@@ -1,5 +1,6 @@
 """Images that need no network: handwritten digits, photographs, and folders of one's own."""
 
+import csv
 import os
 import warnings
 from operator import index
@@ -14,6 +15,7 @@ from torch import Tensor
 if TYPE_CHECKING:
     from PIL import Image
 
+TABLES = ("ablation", "choice", "results")
 PHOTOS = ("astronaut", "chelsea", "coffee")
 SPLITS = ("train", "valid", "test")
 MODES = {1: "L", 3: "RGB"}  # Pillow's names for grey and colour
@@ -84,6 +86,24 @@ def split_in_three(labels: Int[Tensor, " images"], *, seed: int = 0) -> dict[str
         "valid": torch.from_numpy(valid),
         "test": torch.from_numpy(test),
     }
+
+
+def load_table(name: str) -> list[dict[str, str]]:
+    """Load a table of results that ships with the package, as ``python -m vit_steps.experiments`` wrote it.
+
+    Args:
+        name: "results", "ablation" or "choice".
+
+    Returns:
+        A dictionary for each row, from the column's name to what stands there.
+
+    Raises:
+        ValueError: "name must be one of ablation, choice, results, got 'digits'".
+    """
+    if name not in TABLES:
+        raise ValueError(f"name must be one of {', '.join(TABLES)}, got {name!r}")
+    with (Path(__file__).parent / "tables" / f"{name}.csv").open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
 
 
 def load_photo(name: str, *, size: int) -> Float[Tensor, "1 3 {size} {size}"]:
