@@ -2,6 +2,7 @@
 
 # ruff: noqa: E501 (one line for each wrong input)
 import math
+from functools import partial
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from torch import nn
 
 from vit_steps import (
     attention_weights,
+    cls_block,
     encoder_block,
     fused_attention,
     merge_heads,
@@ -121,6 +123,37 @@ def test_fused_attention_has_the_gradients_of_self_attention():
         torch.testing.assert_close(a, b, atol=1e-12, rtol=0)
 
 
+def test_the_first_tokens_alone_can_ask():
+    qkv, proj, tokens = perturbed(nn.Linear(12, 36)), perturbed(nn.Linear(12, 12)), random_tokens(2, 5, 12)
+    everyone, _ = fused_attention(tokens, qkv, proj, 3)
+    for num_queries in (1, 2, 5):
+        some, weights = fused_attention(tokens, qkv, proj, 3, num_queries=num_queries)
+        assert weights is None
+        torch.testing.assert_close(some, everyone[:, :num_queries], atol=1e-14, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("batch", "tokens", "num_heads", "head_dim"), [(2, 5, 3, 4), (3, 1, 4, 3), (2, 17, 2, 8)]
+)
+def test_the_cls_block_is_one_row_of_the_block_and_has_its_gradients(batch, tokens, num_heads, head_dim):
+    dim = num_heads * head_dim
+    norm1, norm2 = (perturbed(nn.LayerNorm(dim)) for _ in range(2))
+    qkv, proj, mlp = (perturbed(nn.Linear(dim, wide)) for wide in (3 * dim, dim, dim))
+    stream, towards = random_tokens(batch, tokens, dim).requires_grad_(), random_tokens(batch, 1, dim)
+    parameters = [stream, *(p for m in (norm1, norm2, qkv, proj, mlp) for p in m.parameters())]
+
+    def attn(tokens, **options):
+        return fused_attention(tokens, qkv, proj, num_heads, **options)
+
+    whole = encoder_block(stream, norm1, attn, norm2, mlp)[0][:, :1]
+    alone, weights = cls_block(stream, norm1, partial(attn, num_queries=1), norm2, mlp)
+    assert weights is None
+    torch.testing.assert_close(alone, whole, atol=1e-13, rtol=0)
+    wanted, got = (torch.autograd.grad((row * towards).sum(), parameters) for row in (whole, alone))
+    for a, b in zip(got, wanted, strict=True):
+        torch.testing.assert_close(a, b, atol=1e-12, rtol=0)
+
+
 @pytest.mark.parametrize(
     ("batch", "tokens", "num_heads", "head_dim"), [(2, 5, 3, 4), (3, 4, 4, 3), (2, 17, 2, 8)]
 )
@@ -221,6 +254,10 @@ def attn(tokens):
     return tokens, None
 
 
+def one_row(tokens):
+    return tokens[:, :1], None
+
+
 def one_component(tokens):
     return tokens[..., :1]
 
@@ -266,6 +303,14 @@ def one_component(tokens):
         (encoder_block, (TOKENS, PROJ, attn, PROJ, one_component), ValueError, "mlp gave shape (2, 5, 1) for tokens of shape (2, 5, 12)"),
         (encoder_block, (TOKENS[0], PROJ, attn, PROJ, PROJ), ValueError, "tokens must have the axes (batch tokens dim), got shape (5, 12)"),
         (encoder_block, (TOKENS.bool(), PROJ, attn, PROJ, PROJ), TypeError, "tokens must be floating point, got torch.bool"),
+        (cls_block, (TOKENS, PROJ, attn, PROJ, PROJ), ValueError, "attn gave shape (2, 5, 12) for tokens of shape (2, 1, 12)"),
+        (cls_block, (TOKENS, PROJ, one_row, PROJ, one_component), ValueError, "mlp gave shape (2, 1, 1) for tokens of shape (2, 1, 12)"),
+        (cls_block, (TOKENS, PROJ, PROJ, PROJ, PROJ), TypeError, "attn must return (tokens, weights), got Tensor"),
+        (cls_block, (TOKENS[0], PROJ, one_row, PROJ, PROJ), ValueError, "tokens must have the axes (batch tokens dim), got shape (5, 12)"),
+        (cls_block, (TOKENS.bool(), PROJ, one_row, PROJ, PROJ), TypeError, "tokens must be floating point, got torch.bool"),
+        (partial(fused_attention, num_queries=6), (TOKENS, QKV, PROJ, 3), ValueError, "num_queries 6 is more than the 5 tokens"),
+        (partial(fused_attention, num_queries=0), (TOKENS, QKV, PROJ, 3), ValueError, "num_queries must be at least 1, got 0"),
+        (partial(fused_attention, num_queries=True), (TOKENS, QKV, PROJ, 3), TypeError, "num_queries must be an integer, got True"),
         (encoder_block, ("tokens", PROJ, attn, PROJ, PROJ), TypeError, "tokens must be a torch.Tensor, not str"),
     ],
 )  # fmt: skip

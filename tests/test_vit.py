@@ -158,6 +158,16 @@ def test_trace_is_the_five_steps_one_by_one(config):
 
 
 @every_config
+def test_only_a_cls_token_that_is_pooled_is_computed_alone(config):
+    model, rows = random_model(config), []
+    for block in model.blocks:
+        block.register_forward_hook(lambda *args: rows.append(args[-1].shape[1]))
+    model(random_image(model))
+    tokens = 1 + model.grid[0] * model.grid[1]
+    assert rows == [tokens] * (config["depth"] - 1) + [1 if model.pool == "cls" else tokens]
+
+
+@every_config
 def test_shapes_are_what_the_names_promise(config):
     model = random_model(config)
     rows, cols = model.grid

@@ -9,6 +9,7 @@ from vit_steps.classification import classify, pool_cls, pool_mean, top_k
 from vit_steps.cls_token import prepend_cls, split_cls
 from vit_steps.encoder import (
     attention_weights,
+    cls_block,
     encoder_block,
     fused_attention,
     merge_heads,
@@ -33,6 +34,7 @@ __all__ = [
     "add_position",
     "attention_weights",
     "classify",
+    "cls_block",
     "compare",
     "encoder_block",
     "fused_attention",

@@ -75,16 +75,24 @@ def self_attention(
 
 
 def fused_attention(
-    tokens: Float[Tensor, "batch tokens dim"], qkv: Callable, proj: Callable, num_heads: int
-) -> tuple[Float[Tensor, "batch tokens dim"], None]:
+    tokens: Float[Tensor, "batch tokens dim"],
+    qkv: Callable,
+    proj: Callable,
+    num_heads: int,
+    *,
+    num_queries: int | None = None,
+) -> tuple[Float[Tensor, "batch queries dim"], None]:
     """Compute what :func:`self_attention` does in one fused kernel that never writes the weights down.
 
-    Args, Raises: as :func:`self_attention`.
+    Args, Raises: as :func:`self_attention`, and
+        num_queries: only so many tokens ask, the first ones; all of them are asked. All ask by default.
 
     Returns:
         The new tokens, and ``None`` where the weights would be, as ``nn.MultiheadAttention`` does.
     """
     query, key, value = _project_heads(tokens, qkv, num_heads)
+    if num_queries is not None:
+        query = query[:, :, : _check_queries(num_queries, query.shape[2])]
     return proj(merge_heads(F.scaled_dot_product_attention(query, key, value))), None
 
 
@@ -116,6 +124,31 @@ def encoder_block(
     return tokens + _check_shape("mlp", mlp(norm2(tokens)), tokens), weights
 
 
+def cls_block(
+    tokens: Float[Tensor, "batch tokens dim"],
+    norm1: Callable,
+    attn: Callable,
+    norm2: Callable,
+    mlp: Callable,
+) -> tuple[Float[Tensor, "batch 1 dim"], Float[Tensor, "batch heads 1 tokens"] | None]:
+    """Compute the CLS row of :func:`encoder_block` alone: after the last block nothing else is read.
+
+    The CLS token still asks all tokens; but it alone asks, is mixed, and is thought about.
+
+    Args, Raises: as :func:`encoder_block`, except
+        attn: gives one new token, as :func:`fused_attention` does with ``num_queries=1``.
+
+    Returns:
+        The new CLS token, and the weights that ``attn`` gave.
+    """
+    _check_axes("tokens", tokens, "batch tokens dim")
+    _check_floating("tokens", tokens)
+    attended, weights = _check_attended(attn(norm1(tokens)))
+    cls_token = tokens[:, :1]
+    cls_token = cls_token + _check_shape("attn", attended, cls_token)
+    return cls_token + _check_shape("mlp", mlp(norm2(cls_token)), cls_token), weights
+
+
 def _project_heads(tokens: Tensor, qkv: Callable, num_heads: int) -> list[Tensor]:
     _check_axes("tokens", tokens, "batch tokens dim")
     _check_floating("tokens", tokens)
@@ -141,12 +174,23 @@ def _check_floating(name: str, tensor: Tensor) -> None:
         raise TypeError(f"{name} must be floating point, got {tensor.dtype}")
 
 
-def _check_heads(dim: int, num_heads: int) -> None:
+def _check_count(name: str, count: int) -> None:
     # To Python, True is an integer; here it never is what the caller meant.
-    if isinstance(num_heads, bool) or not isinstance(num_heads, Integral):
-        raise TypeError(f"num_heads must be an integer, got {num_heads!r}")
-    if num_heads < 1:
-        raise ValueError(f"num_heads must be at least 1, got {num_heads}")
+    if isinstance(count, bool) or not isinstance(count, Integral):
+        raise TypeError(f"{name} must be an integer, got {count!r}")
+    if count < 1:
+        raise ValueError(f"{name} must be at least 1, got {count}")
+
+
+def _check_queries(num_queries: int, tokens: int) -> int:
+    _check_count("num_queries", num_queries)
+    if num_queries > tokens:
+        raise ValueError(f"num_queries {num_queries} is more than the {tokens} tokens")
+    return num_queries
+
+
+def _check_heads(dim: int, num_heads: int) -> None:
+    _check_count("num_heads", num_heads)
     if dim % num_heads:
         raise ValueError(f"dim {dim} of tokens is not a multiple of num_heads {num_heads}")
 

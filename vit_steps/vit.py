@@ -1,6 +1,7 @@
 """The five steps held together by one module: a Vision Transformer with timm's parameter names."""
 
 from collections import OrderedDict
+from functools import partial
 from numbers import Integral, Real
 from typing import NamedTuple
 
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 
 from vit_steps.classification import classify, pool_cls, pool_mean
 from vit_steps.cls_token import prepend_cls
-from vit_steps.encoder import encoder_block, fused_attention, self_attention
+from vit_steps.encoder import cls_block, encoder_block, fused_attention, self_attention
 from vit_steps.patch_embedding import image2emb_conv
 from vit_steps.position_embedding import add_position
 
@@ -51,9 +52,11 @@ class Attention(nn.Module):
         self.qkv = nn.Linear(dim, 3 * dim)
         self.proj = nn.Linear(dim, dim)
 
-    def forward(self, tokens: Float[Tensor, "batch tokens dim"]) -> tuple[Tensor, None]:
-        """Attend with the fused kernel: (tokens, None)."""
-        return fused_attention(tokens, self.qkv, self.proj, self.num_heads)
+    def forward(
+        self, tokens: Float[Tensor, "batch tokens dim"], *, num_queries: int | None = None
+    ) -> tuple[Tensor, None]:
+        """Attend with the fused kernel: (tokens, None). All tokens ask, or the first ``num_queries``."""
+        return fused_attention(tokens, self.qkv, self.proj, self.num_heads, num_queries=num_queries)
 
     def trace(self, tokens: Float[Tensor, "batch tokens dim"]) -> tuple[Tensor, Tensor]:
         """Attend step by step: (tokens, weights)."""
@@ -72,8 +75,13 @@ class Block(nn.Module):
             OrderedDict(fc1=nn.Linear(dim, mlp_dim), act=nn.GELU(), fc2=nn.Linear(mlp_dim, dim))
         )
 
-    def forward(self, tokens: Float[Tensor, "batch tokens dim"]) -> Float[Tensor, "batch tokens dim"]:
-        """Run the block with fused attention."""
+    def forward(
+        self, tokens: Float[Tensor, "batch tokens dim"], *, cls_only: bool = False
+    ) -> Float[Tensor, "batch rows dim"]:
+        """Run the block with fused attention, for all tokens, or for the CLS token alone."""
+        if cls_only:
+            attn = partial(self.attn, num_queries=1)
+            return cls_block(tokens, self.norm1, attn, self.norm2, self.mlp)[0]
         return encoder_block(tokens, self.norm1, self.attn, self.norm2, self.mlp)[0]
 
     def trace(self, tokens: Float[Tensor, "batch tokens dim"]) -> tuple[Tensor, Tensor]:
@@ -154,7 +162,7 @@ class ViT(nn.Module):
             nn.init.trunc_normal_(parameter, std=0.02)
 
     def forward(self, image: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch classes"]:
-        """Classify images, as fast as it can be.
+        """Classify images, as fast as it can be: a CLS token that is pooled is all that the last block computes.
 
         Raises:
             ValueError: "image is 3 x 32 x 30, the model was made for 3 x 32 x 32".
@@ -162,8 +170,10 @@ class ViT(nn.Module):
         """
         self._check_image(image)
         tokens = add_position(prepend_cls(self.patch_embed(image), self.cls_token), self.pos_embed[0])
-        for block in self.blocks:
+        *blocks, last = self.blocks
+        for block in blocks:
             tokens = block(tokens)
+        tokens = last(tokens, cls_only=self.pool == "cls")
         return classify(tokens, self.norm, self.head, pool=POOLS[self.pool])
 
     def trace(self, image: Float[Tensor, "batch channels height width"]) -> Trace:
