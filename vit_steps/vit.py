@@ -162,7 +162,7 @@ class ViT(nn.Module):
             nn.init.trunc_normal_(parameter, std=0.02)
 
     def forward(self, image: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch classes"]:
-        """Classify images, as fast as it can be: a CLS token that is pooled is all that the last block computes.
+        """Classify images, fast: if the CLS token is pooled, the last block computes nothing else.
 
         Raises:
             ValueError: "image is 3 x 32 x 30, the model was made for 3 x 32 x 32".
