@@ -9,7 +9,7 @@ else
 endif
 export PYTHONUTF8 := 1
 
-.PHONY: help lab test execute picture lint environment clean
+.PHONY: help lab test execute picture site slides lint environment clean
 .DEFAULT_GOAL := help
 
 help:
@@ -17,8 +17,10 @@ help:
 	@echo "make test      run all tests, every cell of the lessons included"
 	@echo "make execute   run the lessons afresh and store what they print and draw"
 	@echo "make picture   draw the README's picture afresh"
+	@echo "make site      write the lessons as pages, alive without a kernel or a network, into site/"
+	@echo "make slides    write the lessons as slides for the classroom, into slides/"
 	@echo "make lint      check the style of the code, notebooks included"
-	@echo "make clean     remove the environment, to start from nothing"
+	@echo "make clean     remove the environment, pages and slides, to start from nothing"
 	@echo "Each sets up what it needs in .venv. Another Python: make PYTHON=python3.12 lab"
 
 lab: environment
@@ -34,6 +36,12 @@ execute: environment
 picture: environment
 	@$(RUN) tools/picture.py
 
+site: environment
+	@$(RUN) tools/export.py site
+
+slides: environment
+	@$(RUN) tools/export.py slides
+
 lint: environment
 	@$(RUN) -m ruff check .
 	@$(RUN) -m ruff format --check .
@@ -42,4 +50,4 @@ environment:
 	@$(PYTHON) tools/environment.py
 
 clean:
-	@$(PYTHON) -c "import shutil; shutil.rmtree('.venv', ignore_errors=True)"
+	@$(PYTHON) -c "import shutil; [shutil.rmtree(each, ignore_errors=True) for each in ('.venv', 'site', 'slides')]"

@@ -1,0 +1,131 @@
+"""Lay the cells of a lesson out on slides, as their metadata `slideshow` says.
+
+As in JupyterLab a cell is a slide (the next column), a subslide (below it), a note for the speaker, skipped,
+or, without a word, more of the slide before it. A long text runs on over as many slides as it needs.
+"""
+
+import re
+from dataclasses import dataclass, field
+
+from lesson_html import kind, text
+
+MOST_LETTERS = 720  # of text on one slide
+LETTERS_OF_A_FORMULA, LETTERS_OF_AN_ITEM = 140, 75
+FIGURES = {"picture", "widget"}
+# CSS class, letters in a line, lines that fit
+SIZES = (("huge", 77, 9), ("large", 94, 14), ("medium", 104, 18))
+
+
+@dataclass
+class Slide:
+    """What is seen at one time: words and cells, and what is said to them."""
+
+    section: str
+    parts: list = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def is_figure(self) -> bool:
+        """Whether something on it takes the room that words leave."""
+        return any(kind(output) in FIGURES for part in self.parts for output in outputs(part))
+
+    @property
+    def needs_section(self) -> bool:
+        """Whether no heading says where in the lesson we are."""
+        return not (self.parts and is_headed(self.parts[0]))
+
+    @property
+    def size(self) -> str:
+        """How large code can be printed: a CSS class."""
+        lines = [line for part in self.parts for line in code_lines(part)]
+        wrapped = {name: sum(1 + len(line) // width for line in lines) for name, width, _ in SIZES}
+        return next((name for name, _, most in SIZES if wrapped[name] <= most), "small")
+
+
+def stacks(notebook) -> list[list[Slide]]:
+    """The slides of a lesson, in columns; each column is a section.
+
+    Raises:
+        ValueError: the first cell that is shown does not begin a slide.
+    """
+    found: list[list[Slide]] = []
+    section = ""
+    for cell in notebook.cells:
+        role = cell.metadata.get("slideshow", {}).get("slide_type", "-")
+        if role != "skip" and role != "slide" and not found:
+            raise ValueError(f"{cell.id} is on no slide: the first cell that is shown must be a slide")
+        if role == "notes":
+            found[-1][-1].notes.append(cell.source)
+        elif role != "skip":
+            section = heading(cell) or section
+            lay_out(cell, role, section, found)
+    return found
+
+
+def lay_out(cell, role: str, section: str, found: list[list[Slide]]) -> None:
+    first, *more = pages(cell)
+    if role == "slide":
+        found.append([])
+    if role in ("slide", "subslide"):
+        found[-1].append(Slide(section))
+    found[-1][-1].parts.append(first)
+    found[-1] += [Slide(section, [page]) for page in more]
+
+
+def heading(cell) -> str | None:
+    is_heading = cell.cell_type == "markdown" and is_headed(cell.source)
+    return cell.source.partition("\n")[0].lstrip("# ") if is_heading else None
+
+
+def is_headed(part) -> bool:
+    return isinstance(part, str) and part.startswith("#")
+
+
+def pages(cell) -> list:
+    """The cell, or for a long text several with its heading on each."""
+    if cell.cell_type == "code":
+        return [cell]
+    title, blocks = split(cell.source)
+    filled: list[list[str]] = [[]]
+    for block in blocks:
+        if filled[-1] and sum(map(letters, [*filled[-1], block])) > MOST_LETTERS:
+            leads_in = is_formula(block) and len(filled[-1]) > 1
+            filled.append([filled[-1].pop()] if leads_in else [])
+        filled[-1].append(block)
+    return ["\n\n".join([*title, *page]) for page in filled]
+
+
+def split(source: str) -> tuple[list[str], list[str]]:
+    blocks = re.split(r"\n\s*\n", source.strip())
+    title = blocks[: is_headed(blocks[0])]
+    return title, blocks[len(title) :]
+
+
+def is_formula(block: str) -> bool:
+    return block.startswith("$$")
+
+
+def letters(block: str) -> int:
+    if is_formula(block):
+        return LETTERS_OF_A_FORMULA
+    items = re.findall(r"^(?:- |\d+\. )", block, flags=re.M)
+    return max(len(block), LETTERS_OF_AN_ITEM * len(items))
+
+
+def outputs(part) -> list:
+    return [] if isinstance(part, str) else [output for output in part.outputs if kind(output) != "nothing"]
+
+
+def shows_code(cell) -> bool:
+    """Code is shown when it prints; code that draws, or is tagged hide-input, would be in the way."""
+    is_hidden = "hide-input" in cell.metadata.get("tags", [])
+    return not is_hidden and all(kind(output) == "text" for output in outputs(cell))
+
+
+def code_lines(part) -> list[str]:
+    if isinstance(part, str):
+        return []
+    shown = [text(output) for output in outputs(part) if kind(output) == "text"]
+    shown += [output.data["text/markdown"] for output in outputs(part) if kind(output) == "markdown"]
+    shown += [part.source] if shows_code(part) else []
+    return [line for each in shown for line in each.strip().splitlines()]

@@ -1,0 +1,148 @@
+"""Make pages of the lessons that need no kernel, no server and no network: `make site` and `make slides`.
+
+The pages hold what the notebooks store. A folder that is there already is replaced when the new one is whole.
+"""
+
+import argparse
+import json
+import re
+import shutil
+import sys
+import tempfile
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import deck
+import jinja2
+import lesson_html
+import nbformat
+from live_widgets import live_widgets
+
+ROOT = Path(__file__).resolve().parent.parent
+NOTEBOOKS, PAGES = ROOT / "notebooks", Path(__file__).parent / "pages"
+ON_FRONT_PAGE = {  # the figure that stands for a lesson
+    "1_patch_embedding": "photo-as-sequence",
+    "2_cls_token": "token-matrix",
+    "3_position_embedding": "similarity-figure",
+    "4_encoder": "look-figure",
+    "5_classification": "answer-figure",
+}
+
+
+@dataclass
+class Lesson:
+    """A notebook, and what a page wants to know of it."""
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        """As in the addresses of its pages."""
+        return self.path.stem
+
+    @cached_property
+    def notebook(self):
+        """Its cells, with what they stored."""
+        return nbformat.read(self.path, as_version=4)
+
+    @cached_property
+    def live(self) -> dict[str, dict]:
+        """What brings its widgets to life."""
+        return live_widgets(self.notebook, self.path.parent)
+
+    @cached_property
+    def sections(self) -> list[tuple[str, str]]:
+        """Anchor and title of each section."""
+        return lesson_html.sections(self.notebook)
+
+    @property
+    def title(self) -> str:
+        """Its first line."""
+        return self.notebook.cells[0].source.partition("\n")[0].removeprefix("# ")
+
+    @property
+    def short(self) -> str:
+        """The title up to its colon, for menus."""
+        return self.title.partition(":")[0]
+
+    @property
+    def question(self) -> str:
+        """The question that it begins with."""
+        return self.sections[0][1]
+
+    @property
+    def picture(self):
+        """The figure that stands for it."""
+        cell = next(cell for cell in self.notebook.cells if cell.id == ON_FRONT_PAGE[self.name])
+        return next(output for output in cell.outputs if lesson_html.kind(output) == "picture")
+
+
+def environment() -> jinja2.Environment:
+    env = jinja2.Environment(loader=jinja2.FileSystemLoader(PAGES), undefined=jinja2.StrictUndefined)
+    for name in ("markdown", "python", "picture", "kind", "text"):
+        env.filters[name] = getattr(lesson_html, name)
+    env.filters["shows_code"] = deck.shows_code
+    env.filters["without_ids"] = lambda html: re.sub(r'(<h\d) id="[^"]*"', r"\1", html)
+    # "</" would end the script that holds the data.
+    env.filters["json"] = lambda value: json.dumps(value).replace("</", r"<\/")
+    return env
+
+
+def build_site(folder: Path, lessons: list[Lesson]) -> None:
+    env = environment()
+    write(folder / "index.html", env.get_template("index.html.j2").render(lessons=lessons, here=None))
+    for before, lesson, after in zip([None, *lessons], lessons, [*lessons[1:], None], strict=False):
+        page = env.get_template("lesson.html.j2").render(
+            lessons=lessons, lesson=lesson, here=lesson.name, before=before, after=after
+        )
+        write(folder / f"{lesson.name}.html", page)
+    copy_assets(folder)
+    write(folder / ".nojekyll", "")  # GitHub Pages shall serve the files as they are
+    build_slides(folder / "slides", lessons)
+
+
+def build_slides(folder: Path, lessons: list[Lesson]) -> None:
+    env = environment()
+    write(folder / "index.html", env.get_template("decks.html.j2").render(lessons=lessons))
+    for lesson in lessons:
+        page = env.get_template("deck.html.j2").render(lesson=lesson, stacks=deck.stacks(lesson.notebook))
+        write(folder / f"{lesson.name}.html", page)
+    copy_assets(folder)
+
+
+def copy_assets(folder: Path) -> None:
+    shutil.copytree(PAGES / "assets", folder / "assets")
+    shutil.copy(ROOT / "vit_steps" / "widgets.css", folder / "assets")
+
+
+def write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8", newline="\n")
+
+
+def replace(folder: Path, build) -> None:
+    """Build beside the folder and put the new one in its place when it is whole."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as temporary:
+        new, old = Path(temporary) / "new", Path(temporary) / "old"
+        build(new)
+        if folder.exists():
+            folder.rename(old)
+        new.rename(folder)
+
+
+def main(arguments: list[str]) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("what", choices=["site", "slides"])
+    parser.add_argument("--out", type=Path, help="the folder to write; site or slides when left out")
+    chosen = parser.parse_args(arguments)
+    lessons = [Lesson(path) for path in sorted(NOTEBOOKS.glob("*.ipynb"))]
+    build = {"site": build_site, "slides": build_slides}[chosen.what]
+    out = (chosen.out or ROOT / chosen.what).resolve()
+    replace(out, lambda folder: build(folder, lessons))
+    print(f"{out / 'index.html'}")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

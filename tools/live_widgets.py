@@ -1,0 +1,81 @@
+"""Make the lessons' widgets afresh and hand out what their scripts need, for pages without a kernel.
+
+A notebook stores a widget's picture and no data. So the cells up to the last widget are run here, in this
+process, and each widget is asked for its script and its traits. A pad to draw on stays a picture: its
+answers come from a kernel.
+"""
+
+import ast
+import base64
+import io
+from contextlib import chdir, redirect_stdout
+from pathlib import Path
+
+import matplotlib
+from PIL import Image
+
+from vit_steps.widgets import LessonWidget
+
+KERNEL_FREE = {"attention_explorer", "position_picker", "patch_size_slider"}
+
+
+def live_widgets(notebook, folder: Path) -> dict[str, dict]:
+    """Script and state of each widget that needs no kernel, by the id of its cell.
+
+    Args:
+        notebook: a lesson as nbformat reads it.
+        folder: where its cells run.
+
+    Raises:
+        ValueError: a widget says something else than what the notebook stores of it.
+    """
+    matplotlib.use("Agg")
+    cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    last = max((number for number, cell in enumerate(cells) if makes_widget(cell)), default=-1)
+    namespace, found = {}, {}
+    with chdir(folder), redirect_stdout(io.StringIO()):
+        for cell in cells[: last + 1]:
+            shown = run(cell, namespace)
+            if makes_widget(cell):
+                found[cell.id] = describe(shown, cell)
+    return found
+
+
+def makes_widget(cell) -> bool:
+    match ast.parse(cell.source).body:
+        case [*_, ast.Expr(ast.Call(ast.Name(name)))]:
+            return name in KERNEL_FREE
+    return False
+
+
+def run(cell, namespace: dict):
+    """Run a cell as a kernel would, and give the value of its last line when that is an expression."""
+    tree = ast.parse(cell.source)
+    last = tree.body.pop() if tree.body and isinstance(tree.body[-1], ast.Expr) else None
+    exec(compile(tree, cell.id, "exec"), namespace)
+    return eval(compile(ast.Expression(last.value), cell.id, "eval"), namespace) if last else None
+
+
+def describe(widget: LessonWidget, cell) -> dict:
+    stored = cell.outputs[0].data["text/plain"]
+    if widget.alt != stored:
+        raise ValueError(f"{cell.id} stores {stored!r}, now it says {widget.alt!r}: make execute")
+    own = set(widget.class_trait_names(sync=True)) - set(LessonWidget.class_trait_names(sync=True))
+    names = own - {"_esm", "_css", "_anywidget_id"}
+    return {
+        "script": str(widget._esm),
+        "state": {name: encode(getattr(widget, name)) for name in sorted(names)},
+    }
+
+
+def encode(value):
+    """What JSON can hold; bytes become base64, and pictures are packed first."""
+    if isinstance(value, bytes):
+        return {"base64": base64.b64encode(pack(value) if value.startswith(b"\x89PNG") else value).decode()}
+    return [encode(part) for part in value] if isinstance(value, list) else value
+
+
+def pack(picture: bytes) -> bytes:
+    packed = io.BytesIO()
+    Image.open(io.BytesIO(picture)).convert("RGB").quantize(255).save(packed, format="png", optimize=True)
+    return packed.getvalue()
