@@ -1,0 +1,256 @@
+"""The lessons as pages, opened from a folder by a browser that may ask the network for nothing."""
+
+import subprocess
+import sys
+from itertools import pairwise
+from pathlib import Path
+
+import lab_driver
+import pytest
+
+if lab_driver.missing():
+    pytest.skip(lab_driver.missing(), allow_module_level=True)
+
+ROOT = Path(__file__).parent.parent.parent
+LESSONS = sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb"))
+PAGES = ["index", *LESSONS]
+every_page = pytest.mark.parametrize("name", PAGES)
+every_lesson = pytest.mark.parametrize("name", LESSONS)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    out = tmp_path_factory.mktemp("pages") / "site"
+    command = [sys.executable, str(ROOT / "tools" / "export.py"), "site", "--out", str(out)]
+    subprocess.run(command, check=True, timeout=300)
+    return out
+
+
+@pytest.fixture
+def visit(browser, folder):
+    """Open pages of the folder; whatever they ask of the network, or complain of, is a failure."""
+    contexts, faults = [], []
+
+    def refuse(route):
+        faults.append(f"asked for {route.request.url[:80]}")
+        route.abort()
+
+    def go(name, **options):
+        context = browser.new_context(**{"viewport": {"width": 1280, "height": 720}} | options)
+        contexts.append(context)
+        context.route(lambda url: not url.startswith(("file:", "data:", "blob:")), refuse)
+        page = context.new_page()
+        page.on("pageerror", lambda error: faults.append(str(error)))
+        page.on("console", lambda message: message.type == "error" and faults.append(message.text))
+        page.goto((folder / f"{name}.html").as_uri())
+        return page
+
+    yield go
+    for context in contexts:
+        context.close()
+    assert faults == []
+
+
+def awake(page, cell):
+    """The widget that lives in a page, found by the words of its first control or picture."""
+    page.wait_for_function("[...document.querySelectorAll('[data-live]')].every((w) => w.matches('.awake'))")
+    return page.locator(".awake").nth(cell)
+
+
+def canvases(widget):
+    return widget.locator("canvas").evaluate_all("(all) => all.map((canvas) => canvas.toDataURL())")
+
+
+# ---- every page ----
+
+
+@every_page
+def test_a_page_says_what_it_is_and_where_it_begins(visit, name):
+    page = visit(name)
+    assert page.locator("html").get_attribute("lang") == "en"
+    assert page.locator("main").count() == page.locator("h1").count() == 1
+    assert page.title().startswith("vit-steps" if name == "index" else page.inner_text("h1"))
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.id") == "main"
+    assert page.locator("nav [aria-current=page]").count() == 1
+
+
+@every_page
+def test_headings_go_down_one_level_at_a_time(visit, name):
+    tags = visit(name).locator("h1, h2, h3, h4, h5, h6").evaluate_all("(all) => all.map((h) => h.tagName)")
+    levels = [int(tag[1]) for tag in tags]
+    assert levels[0] == 1
+    assert all(level <= before + 1 for before, level in pairwise(levels))
+
+
+@every_page
+def test_every_picture_says_what_it_shows(visit, name):
+    texts = visit(name).locator("img").evaluate_all("(all) => all.map((image) => image.alt)")
+    assert texts
+    for text in texts:
+        assert len(text.split()) >= 5, text
+        assert text.lower().strip(".") not in {"figure", "image", "picture", "plot"}
+
+
+@every_page
+def test_every_link_inside_the_folder_leads_somewhere(visit, folder, name):
+    page = visit(name)
+    links = page.locator("a").evaluate_all("(all) => all.map((a) => a.getAttribute('href'))")
+    inside = [link for link in links if not link.startswith("https:")]
+    assert len(inside) > 5
+    for link in inside:
+        file, _, anchor = link.partition("#")
+        assert (folder / file).exists(), link
+        assert not anchor or page.locator(f"[id='{anchor}']").count() == 1, link
+
+
+@every_page
+def test_no_page_scrolls_sideways_on_a_phone(visit, name):
+    page = visit(name, viewport={"width": 390, "height": 800})
+    if name != "index":
+        page.wait_for_function(
+            "[...document.querySelectorAll('[data-live]')].every((w) => w.matches('.awake'))"
+        )
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+
+
+def test_one_can_walk_through_all_lessons_and_back(visit):
+    page = visit("index")
+    page.locator(".lessons a").first.click()
+    seen = [Path(page.url).stem]
+    while page.locator("a[rel=next]").count():
+        page.click("a[rel=next]")
+        seen.append(Path(page.url).stem)
+    assert seen == LESSONS
+    while page.locator("a[rel=prev]").count():
+        page.click("a[rel=prev]")
+    assert Path(page.url).stem == LESSONS[0]
+    page.click("nav >> text=vit-steps")
+    assert Path(page.url).stem == "index"
+
+
+@every_lesson
+def test_the_contents_are_the_lesson_s_sections(visit, name):
+    page = visit(name)
+    sections = page.locator("main h2").all_inner_texts()
+    assert len(sections) > 3
+    assert page.locator(".contents li").all_inner_texts() == sections
+
+
+@every_lesson
+def test_formulas_are_drawn_and_none_is_left_in_tex(visit, name):
+    page = visit(name)
+    sizes = page.locator("main math").evaluate_all(
+        "(all) => all.filter((m) => !m.closest('details')).map((m) => m.getBoundingClientRect().width)"
+    )
+    assert sizes
+    assert min(sizes) > 3
+    words = page.locator(".words").all_text_contents()
+    assert not [text for text in words if "$" in text or "\\mathbf" in text or "\\frac" in text]
+
+
+def test_a_formula_is_mathml_with_the_right_parts(visit):
+    page = visit("4_encoder")
+    scaled = page.locator(".formula math").first
+    assert scaled.locator("mfrac msqrt").count() == 1
+    assert scaled.text_content().startswith("A=softmax")
+
+
+# ---- widgets without a kernel ----
+
+
+def test_the_explorer_answers_keys_and_pointer(visit):
+    explorer = awake(visit("4_encoder"), 0)
+    page, sentence = explorer.page, explorer.locator(".vit-steps-sentence")
+    before, told = canvases(explorer), sentence.inner_text()
+    explorer.get_by_role("application").focus()
+    page.keyboard.press("ArrowDown")
+    assert canvases(explorer) != before
+    assert sentence.inner_text() != told
+
+    before, told = canvases(explorer), sentence.inner_text()
+    view = explorer.locator("canvas").nth(1)
+    view.scroll_into_view_if_needed()
+    box = view.bounding_box()
+    page.mouse.move(box["x"] + box["width"] - 20, box["y"] + box["height"] - 20)
+    assert "The patch in row 3, column 3" in sentence.inner_text()
+    assert canvases(explorer) != before
+
+    told = sentence.inner_text()
+    explorer.get_by_label("layer").select_option("0")
+    assert sentence.inner_text() != told
+    assert not explorer.locator(".stored").is_visible()
+
+
+def test_the_picker_answers_keys(visit):
+    picker = awake(visit("3_position_embedding"), 0)
+    before = canvases(picker)
+    picker.get_by_role("application").focus()
+    picker.page.keyboard.press("ArrowLeft")
+    assert all(now != then for now, then in zip(canvases(picker), before, strict=True))
+    assert "row 3, column 2" in picker.locator(".vit-steps-sentence").inner_text()
+
+
+def test_the_slider_turns_its_pictures(visit):
+    slider = awake(visit("1_patch_embedding"), 0)
+    shown = slider.locator(".alive img")
+    shown.wait_for()
+    before = shown.get_attribute("src"), shown.get_attribute("alt")
+    slider.get_by_label("patch_size").press("ArrowRight")
+    assert shown.get_attribute("src") != before[0]
+    assert shown.get_attribute("alt") != before[1]
+    assert shown.evaluate("(image) => image.naturalWidth") > 500
+
+
+def test_what_needs_a_kernel_says_so_beside_its_picture(visit):
+    page = visit("5_classification")
+    pad = page.locator(".widget", has=page.locator("img"))
+    assert pad.count() == 1
+    assert "make lab" in pad.inner_text()
+    assert "%|" not in page.inner_text("main"), "a progress bar that stands still"
+
+
+@every_lesson
+def test_without_scripts_every_widget_shows_its_picture(visit, name):
+    page = visit(name, java_script_enabled=False)
+    pictures = page.locator(".widget img")
+    assert all(picture.is_visible() for picture in pictures.all())
+    assert pictures.count() == (name != "2_cls_token")
+
+
+# ---- code, solutions, paper ----
+
+
+def test_a_solution_is_folded_until_it_is_opened_and_open_on_paper(visit):
+    page = visit("2_cls_token")
+    solution = page.locator("details.solution").first
+    code = solution.locator(".highlight")
+    assert not code.is_visible()
+    solution.locator("summary").click()
+    assert code.is_visible()
+    folded = page.locator("details:not([open])").count()
+    assert folded
+    page.evaluate("window.dispatchEvent(new Event('beforeprint'))")
+    assert page.locator("details:not([open])").count() == 0
+    page.evaluate("window.dispatchEvent(new Event('afterprint'))")
+    assert page.locator("details:not([open])").count() == folded
+
+
+def test_paper_shows_pictures_and_no_ways_through(visit):
+    page = visit("4_encoder")
+    explorer = awake(page, 0)
+    page.emulate_media(media="print")
+    assert not any(nav.is_visible() for nav in page.locator("nav").all())
+    assert explorer.locator(".stored img").is_visible()
+    assert not explorer.locator(".alive").is_visible()
+
+
+def test_every_code_cell_is_there_in_colour(visit):
+    page = visit("1_patch_embedding")
+    code = page.locator(".code").first.inner_text()
+    assert code.startswith("import time\nimport torch")
+    colours = page.locator(".code .highlight span[class]").evaluate_all(
+        "(all) => [...new Set(all.map((span) => getComputedStyle(span).color))]"
+    )
+    assert len(colours) >= 4
