@@ -98,6 +98,12 @@ def test_rollout_normalises_rows_that_do_not_sum_to_one():
     torch.testing.assert_close(rows, torch.ones_like(rows), atol=1e-14, rtol=0)
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64])
+def test_rollout_keeps_the_dtype_of_the_attention(dtype):
+    attention = random_attention().to(dtype)
+    assert attention_rollout(attention).dtype == dtype
+
+
 @pytest.mark.parametrize(("rows", "cols", "patch_size"), [(2, 3, 4), (3, 2, 4), (1, 6, 1), (6, 1, 16)])
 def test_distance_is_what_the_loops_say(rows, cols, patch_size):
     attention = random_attention()
@@ -241,6 +247,14 @@ def test_deletion_curve_of_a_classifier_that_looks_at_one_pixel():
     ]
 
 
+def test_a_patch_may_be_one_pixel_or_the_whole_image():
+    images = torch.tensor([[[[1.0, 0.0, 0.0], [0.0, 0.0, 0.0]]]])
+    curve = deletion_curve(brightness, images, torch.tensor([1]), torch.tensor([[4, 0, 1, 2, 3, 5]]))
+    assert curve.tolist() == [1, 1, 0, 0, 0, 0, 0]
+    square = torch.tensor([[[[1.0, 0.0], [0.0, 0.0]]]])
+    assert deletion_curve(brightness, square, torch.tensor([1]), torch.tensor([[0]])).tolist() == [1, 0]
+
+
 @pytest.mark.parametrize("pool", ["cls", "mean"])
 def test_deletion_starts_at_the_accuracy_and_runs_on_a_vit(pool):
     model = ViT(image_size=(8, 12), patch_size=4, channels=1, dim=16, depth=2, num_heads=4, mlp_dim=16, num_classes=3, pool=pool)  # fmt: skip
@@ -346,6 +360,7 @@ def test_the_door_names_what_is_wrong(function, arguments, options, error, messa
     assert str(caught.value) == message
 
 
+WIDE = torch.rand(3, 1, 6, 8)
 IMAGES, LABELS, ORDER = torch.rand(3, 1, 8, 8), torch.tensor([0, 1, 1]), torch.arange(16).repeat(3, 1)
 TWICE = torch.cat([ORDER[:2], torch.zeros(1, 16, dtype=torch.long)])
 
@@ -357,6 +372,10 @@ TWICE = torch.cat([ORDER[:2], torch.zeros(1, 16, dtype=torch.long)])
         (dict(order=ORDER[:, :8]), ValueError, "order has 8 patches, an image of 8 x 8 cannot be cut into 8 squares"),
         (dict(order=ORDER[:, :0]), ValueError, "order has 0 patches, an image of 8 x 8 cannot be cut into 0 squares"),
         (dict(images=IMAGES[..., :4]), ValueError, "order has 16 patches, an image of 8 x 4 cannot be cut into 16 squares"),
+        (dict(images=WIDE, order=ORDER[:, :3]), ValueError, "order has 3 patches, an image of 6 x 8 cannot be cut into 3 squares"),
+        (dict(images=WIDE.mT, order=ORDER[:, :3]), ValueError, "order has 3 patches, an image of 8 x 6 cannot be cut into 3 squares"),
+        (dict(images=IMAGES[:, :0]), ValueError, "images has 0 channels, at least 1 is needed"),
+        (dict(images=IMAGES / 0), ValueError, "images holds NaN or infinity: there is no mean colour to paint with"),
         (dict(order=TWICE), ValueError, "order of image 2 does not hold each of the patches 0 to 15 once"),
         (dict(order=ORDER + 1), ValueError, "order of image 0 does not hold each of the patches 0 to 15 once"),
         (dict(order=ORDER[:2]), ValueError, "order is for 2 images, images holds 3"),

@@ -135,7 +135,7 @@ TOKENS, LOGITS, LABELS = torch.zeros(2, 5, 8), torch.zeros(10), list("abcdefghij
         (top_k, (LOGITS, LABELS, True), TypeError, "k must be an integer, got True"),
         (top_k, (LOGITS, LABELS[:9]), ValueError, "labels has 9 names, logits has 10 classes"),
         (top_k, (LOGITS, [*LABELS, "k"]), ValueError, "labels has 11 names, logits has 10 classes"),
-        (top_k, (LOGITS, None), TypeError, "labels must be a sequence of names, not NoneType"),
+        (top_k, (LOGITS, 10), TypeError, "labels must be a sequence of names, not int"),
         (top_k, (LOGITS[:0], []), ValueError, "k 5 is more than the 0 classes"),
         (top_k, (LOGITS.expand(2, -1), LABELS), ValueError, "logits must be those of one image, (classes,) or (1, classes), got shape (2, 10)"),
         (top_k, (LOGITS[0], LABELS), ValueError, "logits must be those of one image, (classes,) or (1, classes), got shape ()"),

@@ -290,6 +290,7 @@ def one_component(tokens):
             for case in [
                 (attend, (TOKENS, WIDE, PROJ, 3), ValueError, "qkv gave width 20 for tokens of dim 12, 36 is needed"),
                 (attend, (TOKENS, lambda t: (t, t, t), PROJ, 3), TypeError, "what qkv gave must be a torch.Tensor, not tuple"),
+                (attend, (TOKENS, lambda t: t[0], PROJ, 3), ValueError, "what qkv gave must have the axes (batch tokens 3*dim), got shape (5, 12)"),
                 (attend, (TOKENS, QKV, PROJ, 5), ValueError, "dim 12 of tokens is not a multiple of num_heads 5"),
                 (attend, (TOKENS[0], QKV, PROJ, 3), ValueError, "tokens must have the axes (batch tokens dim), got shape (5, 12)"),
                 (attend, (TOKENS.int(), QKV, PROJ, 3), TypeError, "tokens must be floating point, got torch.int32"),
@@ -298,7 +299,7 @@ def one_component(tokens):
         ],
         (encoder_block, (TOKENS, PROJ, PROJ, PROJ, PROJ), TypeError, "attn must return (tokens, weights), got Tensor"),
         (encoder_block, (TOKENS, PROJ, lambda t: (t, t, t), PROJ, PROJ), TypeError, "attn must return (tokens, weights), got tuple"),
-        (encoder_block, (TOKENS, PROJ, lambda t: (None, t), PROJ, PROJ), TypeError, "attn must give a torch.Tensor, not NoneType"),
+        (encoder_block, (TOKENS, PROJ, lambda t: ([1], t), PROJ, PROJ), TypeError, "attn must give a torch.Tensor, not list"),
         (encoder_block, (TOKENS, PROJ, lambda t: (t[:, :1], t), PROJ, PROJ), ValueError, "attn gave shape (2, 1, 12) for tokens of shape (2, 5, 12)"),
         (encoder_block, (TOKENS, PROJ, attn, PROJ, one_component), ValueError, "mlp gave shape (2, 5, 1) for tokens of shape (2, 5, 12)"),
         (encoder_block, (TOKENS[0], PROJ, attn, PROJ, PROJ), ValueError, "tokens must have the axes (batch tokens dim), got shape (5, 12)"),

@@ -170,6 +170,11 @@ def test_a_row_of_zeros_is_similar_to_nothing(dtype):
     assert position_similarity(table).tolist() == [[pytest.approx(1, abs=1e-2), 0], [0, 0]]
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32])
+def test_similarity_keeps_the_dtype_of_the_table(dtype):
+    assert position_similarity(torch.randn(5, 8).to(dtype)).dtype == dtype
+
+
 def test_similarity_does_not_depend_on_length():
     table, stretch = torch.randn(6, 5, dtype=torch.float64), torch.tensor([1e-6, 0.1, 1, 3, 50, 1e6])[:, None]
     torch.testing.assert_close(
