@@ -51,7 +51,7 @@ def test_a_grey_image_keeps_its_scale(ax):
 
 @pytest.mark.parametrize("shape", [(2, 4, 4), (4, 4), (1, 3, 4, 4)])
 def test_what_is_no_picture_is_refused(ax, shape):
-    with pytest.raises(ValueError, match="a picture must be"):
+    with pytest.raises(ValueError, match="image must have"):
         plots.plot_image(torch.zeros(shape), ax)
 
 

@@ -69,7 +69,7 @@ def _check_tolerance(tol: int | float) -> None:
 
 def _to_tensor(name: str, numbers: Any) -> Tensor:
     try:
-        tensor = torch.as_tensor(numbers).detach()
+        tensor = torch.as_tensor(numbers).detach().to_dense()
     except (RuntimeError, TypeError, ValueError):
         raise TypeError(f"{name} cannot be read as a tensor, it is a {type(numbers).__name__}") from None
     if tensor.is_meta:

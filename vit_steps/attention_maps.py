@@ -284,6 +284,8 @@ def _check_deletion(model: Callable, images: Tensor, labels: Tensor, order: Tens
             raise ValueError(
                 f"{name} is on {tensor.device}, images is on {images.device}: they must be on the same"
             )
+    if not images.isfinite().all():
+        raise ValueError("images holds NaN or infinity: there is no mean colour to paint with")
     _check_order(order)
     return _check_squares(images, order.shape[1])
 

@@ -404,7 +404,7 @@ def _find_wrong_pair(pairs: Any, side: int = 7) -> str | None:
         return "not yet: your table is right, but the pairs are None"
     try:
         found = {tuple(sorted((int(first), int(second)))) for first, second in pairs}
-    except (TypeError, ValueError, RuntimeError):
+    except (TypeError, ValueError, OverflowError, RuntimeError):
         return "wrong: your table is right, but the pairs are no list such as [(0, 1), (1, 2)]"
     for pair in sorted(found):
         if why := _why_not(*pair, side):
@@ -785,6 +785,8 @@ def _find_unfrozen(model: nn.Module) -> str | None:
         cause = "" if model.training else "; eval() turns dropout off and freezes nothing"
         return f"wrong: every parameter still learns{cause}"
     for name in ("head.weight", "head.bias"):
+        if name not in trained:
+            return f"wrong: {name} is gone; freeze the others, and leave model.head as it is"
         if not trained[name]:
             return f"wrong: {name} is frozen, too"
     left = [name for name, learns in trained.items() if learns and not name.startswith("head.")]

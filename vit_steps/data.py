@@ -3,7 +3,7 @@
 import csv
 import os
 import warnings
-from operator import index
+from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -51,6 +51,7 @@ def load_digits_images(
 
     if split not in SPLITS:
         raise ValueError(f"split must be one of {', '.join(SPLITS)}, got {split!r}")
+    _check_seed(seed)
     images, labels = (torch.from_numpy(array) for array in load_digits(return_X_y=True))
     chosen = split_in_three(labels, seed=seed)[split]
     return images[chosen].reshape(-1, 1, 8, 8).float() / 16, labels[chosen]
@@ -69,11 +70,12 @@ def split_in_three(labels: Int[Tensor, " images"], *, seed: int = 0) -> dict[str
     Raises:
         ValueError: "6 images of 3 classes are too few to split in three: ...", "seed must lie between 0 and
             4294967295, got -1".
+        TypeError: ``labels`` is not a tensor of integers, or ``seed`` is not an integer.
     """
     from sklearn.model_selection import train_test_split
 
-    if not 0 <= seed < 2**32:
-        raise ValueError(f"seed must lie between 0 and {2**32 - 1}, got {seed}")
+    _check_labels(labels)
+    _check_seed(seed)
     places = torch.arange(len(labels)).numpy()
     try:
         rest, test = train_test_split(places, test_size=0.2, stratify=labels, random_state=seed)
@@ -154,8 +156,9 @@ def load_image_folder(
         ValueError: "cats-and-dogs has no subfolder, one for each class is wanted", "class cats has no image:
             cats-and-dogs/cats", "cannot read cats-and-dogs/cats/1.png: ...", "cats-and-dogs/cats/2.png is
             refused as a decompression bomb: ...".
-        TypeError: ``size`` is not an integer.
+        TypeError: ``path`` is no path, or ``size`` is not an integer.
     """
+    _check_path(path)
     _check_size(size)
     _check_choices(channels, broken)
     folders, skipped = _class_folders(Path(path)), []
@@ -239,17 +242,39 @@ def _middle_square(image: Tensor) -> Tensor:
     return image[:, :, top : top + side, left : left + side]
 
 
+def _check_path(path: object) -> None:
+    if not isinstance(path, (str, os.PathLike)):
+        raise TypeError(f"path must be that of a folder, not {type(path).__name__}")
+
+
+def _check_labels(labels: object) -> None:
+    if not isinstance(labels, Tensor):
+        raise TypeError(f"labels must be a torch.Tensor, not {type(labels).__name__}")
+    if labels.ndim != 1:
+        raise ValueError(f"labels must have the axes (images), got shape {tuple(labels.shape)}")
+    if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
+        raise TypeError(f"labels must hold integers, got {labels.dtype}")
+    if labels.is_meta:
+        raise ValueError("labels is on the meta device: it holds no numbers")
+
+
+def _check_seed(seed: object) -> None:
+    if isinstance(seed, bool) or not isinstance(seed, Integral):
+        raise TypeError(f"seed must be an integer, got {seed!r}")
+    if not 0 <= seed < 2**32:
+        raise ValueError(f"seed must lie between 0 and {2**32 - 1}, got {seed}")
+
+
 def _check_choices(channels: object, broken: object) -> None:
-    if channels not in MODES:
+    if isinstance(channels, bool) or channels not in list(MODES):
         raise ValueError(f"channels must be 1 (grey) or 3 (colour), got {channels!r}")
     if broken not in ("refuse", "skip"):
         raise ValueError(f"broken must be 'refuse' or 'skip', got {broken!r}")
 
 
 def _check_size(size: object) -> None:
-    try:
-        index(size)
-    except TypeError:
-        raise TypeError(f"size must be an integer, got {size!r}") from None
+    # To Python, True is an integer; here it never is what the caller meant.
+    if isinstance(size, bool) or not isinstance(size, Integral):
+        raise TypeError(f"size must be an integer, got {size!r}")
     if size < 1:
         raise ValueError(f"size must be at least 1, got {size}")

@@ -4,6 +4,7 @@ Every library spells the same parameters in its own way. A :class:`Dialect` is o
 :func:`to_timm` reads all of them and accounts for every key, :func:`to_hugging_face` writes one.
 """
 
+import inspect
 import re
 from collections.abc import Collection, Mapping
 from fractions import Fraction
@@ -244,7 +245,9 @@ def recognise(keys: Collection[str]) -> Dialect:
 
     Raises:
         KeyError: "state_dict has 'conv1.weight', ...: no ViT in a dialect known here (timm, ...)".
+        TypeError: ``keys`` holds something else than names.
     """
+    _check_keys(keys)
     known = {d.name: sum(_translate(key, d) is not None for key in keys) for d in DIALECTS}
     best = max(DIALECTS, key=lambda dialect: known[dialect.name])
     if 2 * known[best.name] < len(keys) or not known[best.name]:
@@ -348,7 +351,17 @@ def _scale_layers(weights: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def read_sizes(weights: dict[str, Tensor]) -> dict[str, int]:
-    """Read off the shapes what a ViT's constructor wants to know, as far as they tell it."""
+    """Read off the shapes what a ViT's constructor wants to know, as far as they tell it.
+
+    Args:
+        weights: in timm's spelling, as :func:`to_timm` gives them.
+
+    Raises:
+        KeyError: "weights has no 'cls_token'".
+        ValueError: "cls_token has shape (8,), a ViT's has 3 axes, none of them empty".
+        TypeError: ``weights`` is not a mapping of names to tensors.
+    """
+    _check_weights(weights)
     axes = {"cls_token": 3, "pos_embed": 3, "patch_embed.proj.weight": 4, "blocks.0.mlp.fc1.weight": 2}
     axes |= {"head.weight": 2} if "head.weight" in weights else {}
     for name, number in axes.items():
@@ -378,9 +391,46 @@ def _check_shapes(weights: dict[str, Tensor]) -> None:
 
 
 def on_meta(config: dict) -> ViT:
-    """Make a ViT of shapes alone: neither memory nor random numbers are used."""
+    """Make a ViT of shapes alone: neither memory nor random numbers are used.
+
+    Raises:
+        TypeError: "config must map the names of ViT's arguments to numbers, not list", "config does not
+            describe a ViT: ...".
+        ValueError: as :class:`ViT`.
+    """
+    _check_config(config)
     with torch.device("meta"):
         return ViT(**config)
+
+
+def _check_keys(keys: object) -> None:
+    if isinstance(keys, str) or not isinstance(keys, Collection):
+        raise TypeError(f"keys must be a collection of names, not {type(keys).__name__}")
+    for key in keys:
+        if not isinstance(key, str):
+            raise TypeError(f"keys must hold names, got {key!r}")
+
+
+def _check_weights(weights: object) -> None:
+    if not isinstance(weights, Mapping):
+        raise TypeError(f"weights must map names to tensors, not {type(weights).__name__}")
+    for name in ("cls_token", "pos_embed", "patch_embed.proj.weight", "blocks.0.mlp.fc1.weight"):
+        if name not in weights:
+            raise KeyError(f"weights has no {name!r}")
+    for name, weight in weights.items():
+        if not isinstance(weight, Tensor):
+            raise TypeError(f"weights[{name!r}] must be a tensor, not {type(weight).__name__}")
+
+
+def _check_config(config: object) -> None:
+    if not isinstance(config, Mapping):
+        raise TypeError(
+            f"config must map the names of ViT's arguments to numbers, not {type(config).__name__}"
+        )
+    try:
+        inspect.signature(ViT).bind(**config)
+    except TypeError as error:
+        raise TypeError(f"config does not describe a ViT: {error}") from None
 
 
 def _check_state_dict(state_dict: object) -> None:

@@ -9,6 +9,7 @@ import csv
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
+from numbers import Integral
 from pathlib import Path
 from unittest import mock
 
@@ -157,14 +158,28 @@ def ablate() -> Iterator[Row]:
 
 def shuffle_alike(pair: Pair, seed: int) -> Pair:
     """Put the 16 patches of all images into the same new order, whatever the seed."""
+    _check_shuffle(pair, seed)
     order = torch.randperm(16, generator=torch.Generator().manual_seed(0))
     return _reorder(pair[0], order.expand(len(pair[1]), 16)), pair[1]
 
 
 def shuffle_each(pair: Pair, seed: int) -> Pair:
     """Put the 16 patches of each image into an order of its own."""
-    chance = torch.rand(len(pair[1]), 16, generator=torch.Generator().manual_seed(seed))
+    _check_shuffle(pair, seed)
+    chance = torch.rand(len(pair[1]), 16, generator=torch.Generator().manual_seed(int(seed)))
     return _reorder(pair[0], chance.argsort(dim=1)), pair[1]
+
+
+def _check_shuffle(pair: Pair, seed: int) -> None:
+    if not isinstance(pair, tuple) or [type(part) for part in pair] != [Tensor, Tensor]:
+        raise TypeError("pair must be a tuple of two tensors, images and labels")
+    images, labels = (tuple(part.shape) for part in pair)
+    if len(images) != 4 or images[2:] != (8, 8) or labels != images[:1]:
+        raise ValueError(f"pair must be images of 8 x 8 and their labels, got shapes {images} and {labels}")
+    if isinstance(seed, bool) or not isinstance(seed, Integral):
+        raise TypeError(f"seed must be an integer, got {seed!r}")
+    if seed < 0:
+        raise ValueError(f"seed must be at least 0, got {seed}")
 
 
 def _reorder(images: Tensor, order: Tensor) -> Tensor:

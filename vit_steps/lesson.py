@@ -23,6 +23,7 @@ def show_source(*functions: Callable) -> None:
     """
     from IPython.display import Markdown, display
 
+    _check_functions(functions)
     for function in map(inspect.unwrap, functions):
         source = _without_long_docstring(textwrap.dedent(inspect.getsource(function)))
         file = Path(*Path(inspect.getfile(function)).parts[-2:]).as_posix()
@@ -38,12 +39,12 @@ def show_figure(figure, alt: str) -> None:
 
     Raises:
         ValueError: ``alt`` is empty.
+        TypeError: ``figure`` is no matplotlib figure, or ``alt`` no text.
     """
     from IPython.display import display
     from matplotlib import pyplot as plt
 
-    if not alt.strip():
-        raise ValueError("alt is empty: say what the figure shows")
+    _check_shown(figure, alt)
     picture = _to_png(figure)
     width = int.from_bytes(picture[16:20], "big")  # a PNG's header holds its width there
     shown = {"alt": alt, "width": round(width * SCREEN_DPI / PICTURE_DPI)}
@@ -60,6 +61,23 @@ def _to_png(figure) -> bytes:
     figure.savefig(rendered, format="png", dpi=PICTURE_DPI)
     Image.open(rendered).convert("RGB").quantize(255).save(packed, format="png", optimize=True)
     return packed.getvalue()
+
+
+def _check_functions(functions: tuple) -> None:
+    for function in map(inspect.unwrap, functions):
+        if not (inspect.isroutine(function) or inspect.isclass(function)) or inspect.isbuiltin(function):
+            raise TypeError(f"functions must be written in Python, got {function!r:.80}")
+
+
+def _check_shown(figure: object, alt: object) -> None:
+    from matplotlib.figure import Figure
+
+    if not isinstance(figure, Figure):
+        raise TypeError(f"figure must be a matplotlib Figure, not {type(figure).__name__}")
+    if not isinstance(alt, str):
+        raise TypeError(f"alt must be a text, not {type(alt).__name__}")
+    if not alt.strip():
+        raise ValueError("alt is empty: say what the figure shows")
 
 
 def _without_long_docstring(source: str) -> str:

@@ -3,7 +3,7 @@
 import math
 import os
 from dataclasses import dataclass
-from numbers import Real
+from numbers import Integral, Real
 
 import numpy as np
 import torch
@@ -52,7 +52,11 @@ class Preprocess:
 
     def __post_init__(self) -> None:
         _check_size(self.size)
-        if not isinstance(self.crop_pct, Real) or not 0 < self.crop_pct <= 1:
+        if (
+            isinstance(self.crop_pct, bool)
+            or not isinstance(self.crop_pct, Real)
+            or not 0 < self.crop_pct <= 1
+        ):
             raise ValueError(f"crop_pct must be a number above 0 and not above 1, got {self.crop_pct!r}")
         if self.interpolation not in list(INTERPOLATIONS):
             raise ValueError(
@@ -86,9 +90,15 @@ class Preprocess:
     def undo(
         self, pixels: Float[Tensor, "batch channels height width"]
     ) -> Float[Tensor, "batch channels height width"]:
-        """Bring prepared pixels back to colours in [0, 1], to show what the model sees."""
+        """Bring prepared pixels back to colours in [0, 1], to show what the model sees.
+
+        Raises:
+            ValueError: "pixels must have the axes (batch 3 height width), got shape (3, 8, 8)".
+            TypeError: ``pixels`` is not a floating-point tensor.
+        """
         self._check_known()
-        return (pixels * _column(self.std) + _column(self.mean)).clamp(0, 1)
+        _check_pixels(pixels, len(self.mean))
+        return (pixels * _column(self.std).to(pixels) + _column(self.mean).to(pixels)).clamp(0, 1)
 
     def _resize(self, picture: Image.Image) -> Image.Image:
         height, width = self._resized(picture.height, picture.width)
@@ -123,6 +133,8 @@ def _column(numbers: tuple[float, ...]) -> Tensor:
 
 def _pictures(image: object, mode: str) -> list[Image.Image]:
     if isinstance(image, Image.Image):
+        if 0 in image.size:
+            raise ValueError(f"image has no pixels: it is {image.height} x {image.width}")
         return [image]
     if isinstance(image, Tensor):
         return _from_tensor(image, len(mode))
@@ -147,24 +159,46 @@ def _from_tensor(image: Tensor, channels: int) -> list[Image.Image]:
     if image.ndim not in (3, 4) or image.shape[-3] != channels or 0 in image.shape:
         axes = f"({channels} height width) or (batch {channels} height width)"
         raise ValueError(f"image must have the axes {axes}, got shape {tuple(image.shape)}")
+    if image.is_meta:
+        raise ValueError("image is on the meta device: it holds no numbers")
     low, high = image.min().item(), image.max().item()
     if not 0 <= low <= high <= 1:
         raise ValueError(f"image must hold values in [0, 1], got {low:.3g} to {high:.3g}")
-    eight_bits = (image.detach().cpu() * 255).round().to(torch.uint8).reshape(-1, *image.shape[-3:])
+    # Half precision cannot hold 255 steps, or does not round them on the CPU.
+    wide = image.detach().cpu().to(torch.promote_types(image.dtype, torch.float32))
+    eight_bits = (wide * 255).round().to(torch.uint8).reshape(-1, *image.shape[-3:])
     arrays = eight_bits.permute(0, 2, 3, 1).numpy()
     return [Image.fromarray(array[:, :, 0] if channels == 1 else array) for array in arrays]
+
+
+def _check_pixels(pixels: object, channels: int) -> None:
+    if not isinstance(pixels, Tensor):
+        raise TypeError(f"pixels must be a torch.Tensor, not {type(pixels).__name__}")
+    if pixels.ndim != 4 or pixels.shape[1] != channels:
+        axes = f"(batch {channels} height width)"
+        raise ValueError(f"pixels must have the axes {axes}, got shape {tuple(pixels.shape)}")
+    if not pixels.is_floating_point():
+        raise TypeError(f"pixels must be floating point, got {pixels.dtype}")
+    if pixels.is_meta:
+        raise ValueError("pixels is on the meta device: it holds no numbers")
+    if not pixels.isfinite().all():
+        raise ValueError("pixels holds NaN or infinity, which is no colour")
 
 
 def _check_size(size: object) -> None:
     if not isinstance(size, tuple) or len(size) != 2:
         raise TypeError(f"size must be (height, width), got {size!r}")
-    if not all(isinstance(side, int) and side >= 1 for side in size):
+    if not all(isinstance(side, Integral) and not isinstance(side, bool) and side >= 1 for side in size):
         raise ValueError(f"size must be (height, width) in whole pixels, got {size!r}")
 
 
 def _check_statistics(mean: tuple | None, std: tuple | None) -> None:
     if mean is None and std is None:
         return
+    for name, numbers in (("mean", mean), ("std", std)):
+        several = isinstance(numbers, (tuple, list)) and all(isinstance(each, Real) for each in numbers)
+        if numbers is not None and not several:
+            raise TypeError(f"{name} must be numbers, one for each channel, got {numbers!r}")
     if mean is None or std is None or len(mean) != len(std) or len(mean) not in MODES:
         raise ValueError(
             f"mean and std must have one number for each of 1 or 3 channels, got {mean} and {std}"

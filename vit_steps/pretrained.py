@@ -135,8 +135,9 @@ def save_hugging_face(
     Raises:
         ValueError: "model pools by 'mean', Hugging Face's ViT reads the CLS token", labels that do not fit,
             or a preparation that Hugging Face cannot express.
-        TypeError: ``model`` is not a ViT.
+        TypeError: ``model`` is not a ViT, or another argument of the wrong kind.
     """
+    _check_folder(folder)
     config = _to_hugging_face_config(model, labels)
     files = {"config.json": config}
     if preprocess is not None:
@@ -528,11 +529,28 @@ def _check_exportable(model: object, labels: list[str] | None) -> None:
         raise TypeError(f"model must be a ViT, not {type(model).__name__}")
     if model.pool != "cls":
         raise ValueError(f"model pools by {model.pool!r}, Hugging Face's ViT reads the CLS token")
+    if model.pos_embed.is_meta:
+        raise ValueError("model is on the meta device: it holds no numbers")
+    if labels is not None and not _are_names(labels):
+        raise TypeError(f"labels must be a list of names, got {labels!r:.80}")
     if labels is not None and len(labels) != model.config["num_classes"]:
         raise ValueError(f"labels has {len(labels)} names, model has {model.config['num_classes']} classes")
 
 
+def _are_names(labels: object) -> bool:
+    return isinstance(labels, (list, tuple)) and all(isinstance(name, str) for name in labels)
+
+
+def _check_folder(folder: object) -> None:
+    if not isinstance(folder, (str, os.PathLike)):
+        raise TypeError(f"folder must be a path, not {type(folder).__name__}")
+    if "\0" in os.fsdecode(folder):
+        raise ValueError(f"folder has a NUL in it, got {folder!r}")
+
+
 def _to_hugging_face_processor(preprocess: Preprocess) -> dict:
+    if not isinstance(preprocess, Preprocess):
+        raise TypeError(f"preprocess must be a Preprocess, not {type(preprocess).__name__}")
     height, width = preprocess.size
     if preprocess.mean is None or (height != width and not preprocess.squash):
         raise ValueError("Hugging Face can say neither an unknown mean nor a crop that is not square")

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import asdict, dataclass, field
+from numbers import Integral
 from operator import index
 from pathlib import Path
 from typing import NamedTuple
@@ -34,6 +35,7 @@ from vit_steps.vit import ViT
 
 SHIPPED = Path(__file__).parent / "weights" / "digits.safetensors"
 PRECISIONS = ("no", "bf16")
+INTERPOLATIONS = ("bicubic", "bilinear", "nearest")
 WARMUP = 0.1  # of all steps
 MAX_GRADIENT = 1.0
 
@@ -125,11 +127,13 @@ def fit(
         >>> history.valid_accuracy[-1] > 0.98
         True
     """
+    _check_hooks(checkpoint, on_epoch)
     recipe = Recipe(
         epochs, batch_size, lr, weight_decay, label_smoothing, augment, average, seed, mixed_precision
     )
     _check_model(model)
     _check_recipe(recipe)
+    recipe = _whole(recipe)
     _check_images("train", train, model)
     if valid is not None:
         _check_images("valid", valid, model)
@@ -284,12 +288,18 @@ def accuracy(
         model: gives logits; it may be on any device.
         images_and_labels: as :func:`fit` takes them.
         batch_size: images that one process looks at together.
+
+    Raises:
+        ValueError: "images_and_labels has 64 images and labels of shape (63,)", no images, NaN among them.
+        TypeError: an argument of the wrong kind.
     """
+    _check_pair("images_and_labels", images_and_labels)
+    _check_measured(model, batch_size)
     accelerator = _accelerator()
     images, labels = images_and_labels
     share = math.ceil(len(labels) / accelerator.num_processes)
-    loader = _loader((images, labels), min(batch_size, share) * accelerator.num_processes)
-    device = next(model.parameters()).device
+    loader = _loader((images, labels), min(index(batch_size), share) * accelerator.num_processes)
+    device = next((parameter.device for parameter in model.parameters()), images.device)
     right = 0
     with torch.inference_mode():
         for some, expected in accelerator.prepare(loader):
@@ -317,7 +327,13 @@ def random_affine(
         generator: of the noise, on the CPU.
         interpolation: "bicubic" keeps the images sharp, which matters: images that are tested are sharp too.
             "bilinear" blurs them, and "nearest" moves whole pixels.
+
+    Raises:
+        ValueError: "strength must be at least 0 and below inf, got -1", images without pixels, or another
+            interpolation.
+        TypeError: an argument of the wrong kind.
     """
+    _check_affine(images, strength, generator, interpolation)
     if not strength:
         return images
     if images.device.type == "mps":  # has no bicubic sampling
@@ -339,7 +355,10 @@ def fresh_model(*, seed: int = 0, **config: object) -> ViT:
     Args:
         seed: of the parameters; torch's global random numbers are left as they were.
         **config: the arguments of :class:`ViT`.
+
+    Raises: as :class:`ViT`, and "seed must be at least 0, got -1".
     """
+    _check_integer("seed", seed, 0)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = ViT(**config)
@@ -368,6 +387,7 @@ def save_checkpoint(model: ViT, path: str | os.PathLike, *, notes: dict | None =
         FileNotFoundError: "there is no folder runs to write model.safetensors into".
     """
     _check_model(model)
+    _check_notes(notes)
     _check_writable(path)
     _write(path, model.state_dict(), {"kind": "model", "config": model.config, "notes": notes or {}})
 
@@ -386,6 +406,7 @@ def load_checkpoint(path: str | os.PathLike | None = None) -> ViT:
         ValueError: says what is wrong with which file, be it damaged, cut short or of another kind.
     """
     path = SHIPPED if path is None else path
+    _check_path("path", path)
     tensors, header = _read(path, "model")
     return _build(header.get("config"), tensors, path)
 
@@ -395,7 +416,9 @@ def read_notes(path: str | os.PathLike | None = None) -> dict:
 
     Raises: as :func:`load_checkpoint`.
     """
-    return _read(SHIPPED if path is None else path, "model")[1]["notes"]
+    path = SHIPPED if path is None else path
+    _check_path("path", path)
+    return _read(path, "model")[1]["notes"]
 
 
 def _build(config: object, tensors: dict[str, Tensor], path: str | os.PathLike) -> ViT:
@@ -507,8 +530,14 @@ class _Images(TensorDataset):
 
 def _loader(pair: tuple, batch_size: int, order: torch.Generator | None = None) -> DataLoader:
     shuffle = order is not None
+    images, labels = (part.detach() for part in pair)  # or the loss would leave a gradient on the images
     return DataLoader(
-        _Images(*pair), batch_size, shuffle=shuffle, drop_last=shuffle, generator=order, collate_fn=tuple
+        _Images(images, labels),
+        batch_size,
+        shuffle=shuffle,
+        drop_last=shuffle,
+        generator=order,
+        collate_fn=tuple,
     )
 
 
@@ -519,6 +548,13 @@ def _batch_size(recipe: Recipe, images: int, accelerator: Accelerator) -> int:
     if images < processes:
         raise ValueError(f"train has {images} images for {processes} processes")
     return min(recipe.batch_size, images // processes * processes)
+
+
+def _whole(recipe: Recipe) -> Recipe:
+    """Python's own integers: another library's are spelled otherwise, and give another seed."""
+    return recipe._replace(
+        **{name: index(getattr(recipe, name)) for name in ("epochs", "batch_size", "seed")}
+    )
 
 
 def _warm_up_and_decay(step: int, steps: int) -> float:
@@ -591,9 +627,37 @@ def _check_loss(loss: float, epoch: int, lr: int | float) -> None:
 def _check_model(model: object) -> None:
     if not isinstance(model, ViT):
         raise TypeError(f"model must be a ViT, not {type(model).__name__}")
+    if any(parameter.is_meta for parameter in model.parameters()):
+        raise ValueError("model is on the meta device: it holds no numbers")
+
+
+def _check_notes(notes: object) -> None:
+    if notes is not None and not isinstance(notes, dict):
+        raise TypeError(f"notes must be a dict, got {notes!r:.80}")
+
+
+def _check_measured(model: object, batch_size: object) -> None:
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"model must be an nn.Module, not {type(model).__name__}")
+    _check_integer("batch_size", batch_size, 1)
+
+
+def _check_hooks(checkpoint: object, on_epoch: object) -> None:
+    if checkpoint is not None:
+        _check_path("checkpoint", checkpoint)
+    if on_epoch is not None and not callable(on_epoch):
+        raise TypeError(f"on_epoch must be callable, not {type(on_epoch).__name__}")
+
+
+def _check_path(name: str, path: object) -> None:
+    if not isinstance(path, (str, os.PathLike)):
+        raise TypeError(f"{name} must be a path, not {type(path).__name__}")
+    if "\0" in os.fsdecode(path):
+        raise ValueError(f"{name} has a NUL in it, got {path!r}")
 
 
 def _check_writable(path: str | os.PathLike) -> None:
+    _check_path("path", path)
     path = Path(path)
     if not path.parent.is_dir():
         raise FileNotFoundError(f"there is no folder {path.parent} to write {path.name} into")
@@ -613,10 +677,9 @@ def _check_recipe(recipe: Recipe) -> None:
 
 
 def _check_integer(name: str, number: object, least: int) -> None:
-    try:
-        index(number)
-    except TypeError:
-        raise TypeError(f"{name} must be an integer, got {number!r}") from None
+    # To Python, True is an integer; here it never is what the caller meant.
+    if isinstance(number, bool) or not isinstance(number, Integral):
+        raise TypeError(f"{name} must be an integer, got {number!r}")
     if number < least:
         raise ValueError(f"{name} must be at least {least}, got {number}")
 
@@ -641,16 +704,57 @@ def _check_images(name: str, pair: object, model: ViT) -> None:
         raise ValueError(f"{name} images are {got}, the model was made for {wanted}")
     if not images.is_floating_point():
         raise TypeError(f"{name} images must be floating-point, got {images.dtype}")
+    if images.dtype != model.pos_embed.dtype:
+        raise TypeError(f"{name} images are {images.dtype}, the model is {model.pos_embed.dtype}")
+    _check_numbers(name, images, labels)
     _check_labels(name, labels, len(images), model.config["num_classes"])
 
 
-def _check_labels(name: str, labels: Tensor, images: int, classes: int) -> None:
+def _check_pair(name: str, pair: object) -> None:
+    """What a pair must be for any model: :func:`_check_images` holds it against one."""
+    if not (isinstance(pair, tuple) and len(pair) == 2 and all(isinstance(part, Tensor) for part in pair)):
+        raise TypeError(f"{name} must be a tuple of two tensors, images and labels")
+    images, labels = pair
+    if images.ndim != 4:
+        axes = "(images channels height width)"
+        raise ValueError(f"{name} images must have the axes {axes}, got shape {tuple(images.shape)}")
+    if not images.is_floating_point():
+        raise TypeError(f"{name} images must be floating-point, got {images.dtype}")
+    _check_numbers(name, images, labels)
+    _check_labels(name, labels, len(images), None)
+
+
+def _check_numbers(name: str, images: Tensor, labels: Tensor) -> None:
+    if images.is_meta or labels.is_meta:
+        raise ValueError(f"{name} is on the meta device: it holds no numbers")
+    if not images.isfinite().all():
+        raise ValueError(f"{name} images hold NaN or infinity")
+
+
+def _check_affine(images: object, strength: object, generator: object, interpolation: object) -> None:
+    if not isinstance(images, Tensor):
+        raise TypeError(f"images must be a torch.Tensor, not {type(images).__name__}")
+    if images.ndim != 4 or 0 in images.shape:
+        axes = "(batch channels height width)"
+        raise ValueError(f"images must have the axes {axes}, none empty, got shape {tuple(images.shape)}")
+    if not images.is_floating_point():
+        raise TypeError(f"images must be floating-point, got {images.dtype}")
+    _check_range("strength", strength, math.inf)
+    if not isinstance(generator, torch.Generator):
+        raise TypeError(f"generator must be a torch.Generator, not {type(generator).__name__}")
+    if interpolation not in INTERPOLATIONS:
+        raise ValueError(f"interpolation must be one of {', '.join(INTERPOLATIONS)}, got {interpolation!r}")
+
+
+def _check_labels(name: str, labels: Tensor, images: int, classes: int | None) -> None:
     if labels.dtype != torch.int64:
         raise TypeError(f"{name} labels must be int64, got {labels.dtype}")
     if labels.shape != (images,):
         raise ValueError(f"{name} has {images} images and labels of shape {tuple(labels.shape)}")
     if not images:
         raise ValueError(f"{name} has no images")
+    if classes is None:  # any number may be a class
+        return
     if classes == 0:
         raise ValueError("model has no head to train, num_classes is 0")
     wrong = labels[(labels < 0) | (labels >= classes)]

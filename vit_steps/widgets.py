@@ -145,7 +145,8 @@ def patch_size_slider(
         TypeError: ``image`` is not a tensor, or a patch size not an integer.
     """
     _check_square(image)
-    _check_patch_sizes(patch_sizes, image.shape[-1])
+    patch_sizes = _read_patch_sizes(patch_sizes, image.shape[-1])
+    image = image.detach().float().cpu()
     pictures = _draw_patch_sizes(image[0], patch_sizes)
     sentences = [_tell_cost(patch_size, image.shape[-1]) for patch_size in patch_sizes]
     chosen = len(pictures) // 2
@@ -177,6 +178,7 @@ def position_picker(similarity: Tensor | Mapping[str, Tensor], grid: tuple[int, 
     """
     tables = dict(similarity) if isinstance(similarity, Mapping) else {"similarity": similarity}
     tokens = _check_similarities(tables, grid)
+    tables = {name: table.detach().float().cpu() for name, table in tables.items()}
     row, col = grid[0] // 2, grid[1] // 2
     query = tokens - grid[0] * grid[1] + row * grid[1] + col
     return Explorer(
@@ -393,9 +395,8 @@ def _ask(answer: Callable, image: Tensor, labels: Sequence[str]) -> tuple[Tensor
         given = answer(image)
     if not isinstance(given, tuple) or not all(isinstance(part, Tensor) for part in given) or len(given) != 2:
         raise TypeError(f"answer must give two tensors (probabilities, attention map), got {given!r:.80}")
-    scores, attention = (part.detach().float().cpu() for part in given)
-    _check_answer(scores, attention, labels)
-    return scores, attention
+    _check_answer(*given, labels)
+    return tuple(part.detach().float().cpu() for part in given)
 
 
 def _reply(scores: Tensor, attention: Tensor, labels: Sequence[str]) -> dict:
@@ -453,7 +454,15 @@ def _check_tensor(name: str, tensor: Tensor, axes: str) -> None:
         raise ValueError(f"{name} must have the axes ({axes}), got shape {tuple(tensor.shape)}")
 
 
+def _check_real(name: str, tensor: Tensor) -> None:
+    if tensor.is_meta:
+        raise ValueError(f"{name} is on the meta device: it holds no numbers")
+    if tensor.is_complex():
+        raise TypeError(f"{name} must hold real numbers, got {tensor.dtype}")
+
+
 def _check_finite(name: str, tensor: Tensor) -> None:
+    _check_real(name, tensor)
     if not tensor.isfinite().all():
         raise ValueError(f"{name} holds NaN or infinity")
 
@@ -462,7 +471,22 @@ def _check_images(images: Tensor) -> None:
     _check_tensor("images", images, "batch channels height width")
     if images.shape[1] not in (1, 3):
         raise ValueError(f"images must have 1 or 3 channels, got {images.shape[1]}")
-    _check_finite("images", images)
+    _check_picture("images", images)
+
+
+def _check_picture(name: str, pictures: Tensor) -> None:
+    _check_finite(name, pictures)
+    if not pictures.numel():
+        raise ValueError(f"{name} holds no pixels: its shape is {tuple(pictures.shape)}")
+    if pictures.min() < 0 or pictures.max() > 1:
+        low, high = pictures.min().item(), pictures.max().item()
+        raise ValueError(f"{name} must hold values in [0, 1], got {low:.3g} to {high:.3g}")
+
+
+def _check_labels(labels: object) -> None:
+    # A word is a list of names, too: one for each letter.
+    if not isinstance(labels, Sequence) or not all(isinstance(name, str) for name in labels):
+        raise TypeError(f"labels must be a list of names, got {labels!r:.80}")
 
 
 def _check_square(image: Tensor) -> None:
@@ -473,7 +497,7 @@ def _check_square(image: Tensor) -> None:
             "image must be one square picture, (1, 1 or 3 channels, side, side), "
             f"got shape {tuple(image.shape)}"
         )
-    _check_finite("image", image)
+    _check_picture("image", image)
 
 
 def _check_integer(name: str, value: int) -> None:
@@ -484,13 +508,17 @@ def _check_integer(name: str, value: int) -> None:
         raise ValueError(f"{name} must be at least 1, got {value}")
 
 
-def _check_patch_sizes(patch_sizes: Sequence[int], side: int) -> None:
-    if not patch_sizes:
+def _read_patch_sizes(patch_sizes: Sequence[int], side: int) -> list[int]:
+    if isinstance(patch_sizes, str) or not np.iterable(patch_sizes):
+        raise TypeError(f"patch_sizes must be a list of integers, got {patch_sizes!r}")
+    sizes = patch_sizes.tolist() if hasattr(patch_sizes, "tolist") else list(patch_sizes)
+    if not sizes:
         raise ValueError("patch_sizes is empty")
-    for patch_size in patch_sizes:
+    for patch_size in sizes:
         _check_integer("patch_size", patch_size)
         if side % patch_size:
             raise ValueError(f"image side {side} is not a multiple of patch_size {patch_size}")
+    return sizes
 
 
 def _check_grid(grid: tuple[int, int]) -> int:
@@ -505,7 +533,9 @@ def _check_similarities(tables: dict[str, Tensor], grid: tuple[int, int]) -> int
     patches = _check_grid(grid)
     if not tables:
         raise ValueError("similarity holds no table")
-    for table in tables.values():
+    for name, table in tables.items():
+        if not isinstance(name, str):
+            raise TypeError(f"similarity must name its tables, got the name {name!r}")
         _check_tensor("similarity", table, "tokens tokens")
         if table.shape not in ((patches,) * 2, (patches + 1,) * 2):
             raise ValueError(
@@ -536,6 +566,8 @@ def _check_explorer(
             raise ValueError(f"there is nothing to explore: 0 {name}s")
     if len(attention) != len(images):
         raise ValueError(f"attention is for {len(attention)} images, images holds {len(images)}")
+    if labels is not None:
+        _check_labels(labels)
     if labels is not None and len(labels) != len(images):
         raise ValueError(f"labels names {len(labels)} images, images holds {len(images)}")
     height, width = images.shape[2:]
@@ -558,7 +590,8 @@ def _check_pad(answer: Callable, image: Tensor, labels: Sequence[str]) -> None:
     _check_tensor("image", image, "1 1 height width")
     if image.shape[:2] != (1, 1):
         raise ValueError(f"image must be one grey picture, (1, 1, height, width), got {tuple(image.shape)}")
-    _check_finite("image", image)
+    _check_picture("image", image)
+    _check_labels(labels)
     if len(labels) < 2:
         raise ValueError(f"labels must name at least 2 classes, got {len(labels)}")
 
@@ -568,6 +601,7 @@ def _check_answer(scores: Tensor, attention: Tensor, labels: Sequence[str]) -> N
     _check_tensor("answer's attention map", attention, "rows cols")
     if len(scores) != len(labels):
         raise ValueError(f"answer gave {len(scores)} probabilities, there are {len(labels)} labels")
+    _check_real("answer's probabilities", scores)
     _check_finite("answer's attention map", attention)
     if scores.min() < 0 or not abs(scores.sum() - 1) < 1e-3:
         raise ValueError(
