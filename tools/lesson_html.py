@@ -14,6 +14,7 @@ BARE_FUNCTION = re.compile(r"<mi>(log|ln|sin|cos)</mi>(?!<mo[^>]*>&#x00028;)")
 PRIME = re.compile(r"<msup>(<mi>[^<]*</mi>)<mi>(&#x02032;|&#x02033;)</mi></msup>")
 # A full stop behind a formula never begins a line.
 STOP_BEHIND_FORMULA = re.compile(r"(<math [^>]*inline[^>]*>(?:(?!</math>).)*</math>[),.;:?!]+)")
+FORMULA_IN_PARAGRAPH = re.compile(r'<p>(<div class="formula.*?</div>)\s*</p>')
 LONG_FORMULA = 140  # letters of TeX
 PROGRESS_BAR = re.compile(r"\s*\d+%\|")
 
@@ -45,7 +46,8 @@ class LessonRenderer(IPythonRenderer):
 
 def markdown(source: str) -> str:
     html = MarkdownWithMath(renderer=LessonRenderer()).render(source)
-    return STOP_BEHIND_FORMULA.sub(r'<span class="whole">\1</span>', html)
+    html = STOP_BEHIND_FORMULA.sub(r'<span class="whole">\1</span>', html)
+    return FORMULA_IN_PARAGRAPH.sub(r"\1", html)
 
 
 def python(source: str) -> str:

@@ -12,6 +12,7 @@ from contextlib import chdir, redirect_stdout
 from pathlib import Path
 
 import matplotlib
+from matplotlib import pyplot
 from PIL import Image
 
 from vit_steps.widgets import LessonWidget
@@ -36,6 +37,8 @@ def live_widgets(notebook, folder: Path) -> dict[str, dict]:
     with chdir(folder), redirect_stdout(io.StringIO()):
         for cell in cells[: last + 1]:
             shown = run(cell, namespace)
+            if "show_figure" in namespace:
+                namespace["show_figure"] = close  # nobody looks: drawing them takes most of the time
             if makes_widget(cell):
                 found[cell.id] = describe(shown, cell)
     return found
@@ -54,6 +57,10 @@ def run(cell, namespace: dict):
     last = tree.body.pop() if tree.body and isinstance(tree.body[-1], ast.Expr) else None
     exec(compile(tree, cell.id, "exec"), namespace)
     return eval(compile(ast.Expression(last.value), cell.id, "eval"), namespace) if last else None
+
+
+def close(figure, alt: str) -> None:
+    pyplot.close(figure)
 
 
 def describe(widget: LessonWidget, cell) -> dict:

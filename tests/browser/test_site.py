@@ -1,9 +1,6 @@
 """The lessons as pages, opened from a folder by a browser that may ask the network for nothing."""
 
-import subprocess
-import sys
 from itertools import pairwise
-from pathlib import Path
 
 import lab_driver
 import pytest
@@ -11,8 +8,8 @@ import pytest
 if lab_driver.missing():
     pytest.skip(lab_driver.missing(), allow_module_level=True)
 
-ROOT = Path(__file__).parent.parent.parent
-LESSONS = sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb"))
+from offline_pages import LESSONS, build, visitor
+
 PAGES = ["index", *LESSONS]
 every_page = pytest.mark.parametrize("name", PAGES)
 every_lesson = pytest.mark.parametrize("name", LESSONS)
@@ -20,41 +17,13 @@ every_lesson = pytest.mark.parametrize("name", LESSONS)
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    out = tmp_path_factory.mktemp("pages") / "site"
-    command = [sys.executable, str(ROOT / "tools" / "export.py"), "site", "--out", str(out)]
-    subprocess.run(command, check=True, timeout=300)
-    return out
+    return build("site", tmp_path_factory.mktemp("pages") / "site")
 
 
 @pytest.fixture
 def visit(browser, folder):
-    """Open pages of the folder; whatever they ask of the network, or complain of, is a failure."""
-    contexts, faults = [], []
-
-    def refuse(route):
-        faults.append(f"asked for {route.request.url[:80]}")
-        route.abort()
-
-    def go(name, **options):
-        context = browser.new_context(**{"viewport": {"width": 1280, "height": 720}} | options)
-        contexts.append(context)
-        context.route(lambda url: not url.startswith(("file:", "data:", "blob:")), refuse)
-        page = context.new_page()
-        page.on("pageerror", lambda error: faults.append(str(error)))
-        page.on("console", lambda message: message.type == "error" and faults.append(message.text))
-        page.goto((folder / f"{name}.html").as_uri())
-        return page
-
-    yield go
-    for context in contexts:
-        context.close()
-    assert faults == []
-
-
-def awake(page, cell):
-    """The widget that lives in a page, found by the words of its first control or picture."""
-    page.wait_for_function("[...document.querySelectorAll('[data-live]')].every((w) => w.matches('.awake'))")
-    return page.locator(".awake").nth(cell)
+    with visitor(browser, folder) as go:
+        yield go
 
 
 def canvases(widget):
@@ -108,26 +77,24 @@ def test_every_link_inside_the_folder_leads_somewhere(visit, folder, name):
 @every_page
 def test_no_page_scrolls_sideways_on_a_phone(visit, name):
     page = visit(name, viewport={"width": 390, "height": 800})
-    if name != "index":
-        page.wait_for_function(
-            "[...document.querySelectorAll('[data-live]')].every((w) => w.matches('.awake'))"
-        )
     assert page.evaluate("document.documentElement.scrollWidth") == 390
 
 
 def test_one_can_walk_through_all_lessons_and_back(visit):
     page = visit("index")
-    page.locator(".lessons a").first.click()
-    seen = [Path(page.url).stem]
-    while page.locator("a[rel=next]").count():
-        page.click("a[rel=next]")
-        seen.append(Path(page.url).stem)
-    assert seen == LESSONS
-    while page.locator("a[rel=prev]").count():
-        page.click("a[rel=prev]")
-    assert Path(page.url).stem == LESSONS[0]
-    page.click("nav >> text=vit-steps")
-    assert Path(page.url).stem == "index"
+
+    def follow(link, name):
+        page.locator(link).first.click()
+        page.wait_for_url(f"**/{name}.html", wait_until="load")
+
+    follow(".lessons h2 a", LESSONS[0])
+    assert page.locator("a[rel=prev]").count() == 0
+    for name in LESSONS[1:]:
+        follow("a[rel=next]", name)
+    assert page.locator("a[rel=next]").count() == 0
+    for name in LESSONS[-2::-1]:
+        follow("a[rel=prev]", name)
+    follow("nav >> text=vit-steps", "index")
 
 
 @every_lesson
@@ -161,7 +128,7 @@ def test_a_formula_is_mathml_with_the_right_parts(visit):
 
 
 def test_the_explorer_answers_keys_and_pointer(visit):
-    explorer = awake(visit("4_encoder"), 0)
+    explorer = visit("4_encoder").locator(".awake")
     page, sentence = explorer.page, explorer.locator(".vit-steps-sentence")
     before, told = canvases(explorer), sentence.inner_text()
     explorer.get_by_role("application").focus()
@@ -184,7 +151,7 @@ def test_the_explorer_answers_keys_and_pointer(visit):
 
 
 def test_the_picker_answers_keys(visit):
-    picker = awake(visit("3_position_embedding"), 0)
+    picker = visit("3_position_embedding").locator(".awake")
     before = canvases(picker)
     picker.get_by_role("application").focus()
     picker.page.keyboard.press("ArrowLeft")
@@ -193,7 +160,7 @@ def test_the_picker_answers_keys(visit):
 
 
 def test_the_slider_turns_its_pictures(visit):
-    slider = awake(visit("1_patch_embedding"), 0)
+    slider = visit("1_patch_embedding").locator(".awake")
     shown = slider.locator(".alive img")
     shown.wait_for()
     before = shown.get_attribute("src"), shown.get_attribute("alt")
@@ -239,7 +206,7 @@ def test_a_solution_is_folded_until_it_is_opened_and_open_on_paper(visit):
 
 def test_paper_shows_pictures_and_no_ways_through(visit):
     page = visit("4_encoder")
-    explorer = awake(page, 0)
+    explorer = page.locator(".awake")
     page.emulate_media(media="print")
     assert not any(nav.is_visible() for nav in page.locator("nav").all())
     assert explorer.locator(".stored img").is_visible()

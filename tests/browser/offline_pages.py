@@ -1,0 +1,45 @@
+"""Build the lessons' pages and open them from their folder, in a browser that must not ask the network."""
+
+import subprocess
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent.parent
+LESSONS = sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb"))
+ALL_AWAKE = "[...document.querySelectorAll('[data-live]')].every((widget) => widget.matches('.awake'))"
+
+
+def build(what: str, out: Path) -> Path:
+    command = [sys.executable, str(ROOT / "tools" / "export.py"), what, "--out", str(out)]
+    subprocess.run(command, check=True, timeout=300)
+    return out
+
+
+@contextmanager
+def visitor(browser, folder: Path):
+    """Gives a function that opens a page; what a page asks of the network, or complains of, is a failure."""
+    contexts, faults = [], []
+
+    def refuse(route):
+        faults.append(f"asked for {route.request.url[:80]}")
+        route.abort()
+
+    def go(name, **options):
+        context = browser.new_context(**{"viewport": {"width": 1280, "height": 720}} | options)
+        contexts.append(context)
+        context.route(lambda url: not url.startswith(("file:", "data:", "blob:")), refuse)
+        page = context.new_page()
+        page.on("pageerror", lambda error: faults.append(str(error)))
+        page.on("console", lambda message: message.type == "error" and faults.append(message.text))
+        page.goto((folder / f"{name}.html").as_uri())
+        if options.get("java_script_enabled", True):
+            page.wait_for_function(ALL_AWAKE)
+        return page
+
+    try:
+        yield go
+    finally:
+        for context in contexts:
+            context.close()
+    assert faults == []
