@@ -9,7 +9,7 @@ else
 endif
 export PYTHONUTF8 := 1
 
-.PHONY: help lab test execute picture site slides lint environment clean
+.PHONY: help lab test execute picture site slides bench coverage mutants lint environment measure clean
 .DEFAULT_GOAL := help
 
 help:
@@ -19,6 +19,9 @@ help:
 	@echo "make picture   draw the README's picture afresh"
 	@echo "make site      write the lessons as pages, alive without a kernel or a network, into site/"
 	@echo "make slides    write the lessons as slides for the classroom, into slides/"
+	@echo "make bench     time everything beside what else there is     (quarter of an hour)"
+	@echo "make coverage  which lines and branches the tests and lessons never reach"
+	@echo "make mutants   break the code on purpose: do the tests see it?   (about an hour)"
 	@echo "make lint      check the style of the code, notebooks included"
 	@echo "make clean     remove the environment, pages and slides, to start from nothing"
 	@echo "Each sets up what it needs in .venv. Another Python: make PYTHON=python3.12 lab"
@@ -42,12 +45,22 @@ site: environment
 slides: environment
 	@$(RUN) tools/export.py slides
 
+bench: measure
+	@$(RUN) -m tests.benchmarks.speed
+
+mutants: measure
+	@$(RUN) -m tests.mutants
+
 lint: environment
 	@$(RUN) -m ruff check .
 	@$(RUN) -m ruff format --check .
 
 environment:
 	@$(PYTHON) tools/environment.py
+
+# What measures the project itself is fetched when it is asked for.
+measure: environment
+	@$(RUN) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[lab,test,measure]"
 
 clean:
 	@$(PYTHON) -c "import shutil; [shutil.rmtree(each, ignore_errors=True) for each in ('.venv', 'site', 'slides')]"
