@@ -153,7 +153,13 @@ def test_the_more_lines_the_smaller_the_code(deck):
         deck.Slide("", [code("\n".join(["line"] * lines), printed("done"))]).size for lines in (3, 12, 16, 20)
     ]
     assert sizes == ["huge", "large", "medium", "small"]
-    assert deck.Slide("", [code("wide" * 70, printed("\n".join("123456")))]).size == "large"
+
+
+def test_a_line_that_is_too_long_for_large_code_is_broken_only_when_nothing_else_helps(deck):
+    sizes = [deck.Slide("", [code("w" * width, printed("done"))]).size for width in (77, 94, 104, 130)]
+    assert sizes == ["huge", "large", "medium", "large"]
+    many = "\n".join(["w" * 130] * 8)
+    assert deck.Slide("", [code(many, printed("done"))]).size == "small"
 
 
 # ---- live widgets ----

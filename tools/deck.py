@@ -38,8 +38,12 @@ class Slide:
     def size(self) -> str:
         """How large code can be printed: a CSS class."""
         lines = [line for part in self.parts for line in code_lines(part)]
-        wrapped = {name: sum(1 + len(line) // width for line in lines) for name, width, _ in SIZES}
-        return next((name for name, _, most in SIZES if wrapped[name] <= most), "small")
+        longest = max(map(len, lines), default=0)
+        for name, width, most in SIZES:
+            if longest <= width and len(lines) <= most:
+                return name
+        _, width, most = SIZES[1]
+        return "large" if sum(1 + len(line) // width for line in lines) <= most else "small"
 
 
 def stacks(notebook) -> list[list[Slide]]:
