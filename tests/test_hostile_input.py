@@ -3,106 +3,12 @@
 A refusal counts only when one of our own lines raised it, and when it names the argument.
 """
 
-import traceback
-from pathlib import Path
-
 import pytest
 import torch
+from hostile.rows_steps import CALLS, LOCAL, function_called
+from hostile.trial import is_ours
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-import vit_steps
-from vit_steps import ViT, attention_maps
-
-PACKAGE = Path(vit_steps.__file__).parent
-MODEL = dict(
-    image_size=(4, 6), patch_size=2, channels=3, dim=8, depth=2, num_heads=2, mlp_dim=8, num_classes=3
-)
-
-
-def same(tokens):
-    return tokens
-
-
-def three_times(tokens):
-    return torch.cat([tokens, tokens, tokens], dim=-1)
-
-
-def attend(tokens):
-    return tokens, None
-
-
-def corner(images):
-    return images[:, 0, :1, :3].flatten(1)
-
-
-def image():
-    return torch.rand(2, 3, 4, 6) + 0.5
-
-
-def tokens():
-    return torch.rand(2, 7, 8) + 0.5
-
-
-def attention():
-    return torch.randn(2, 3, 4, 7, 7).softmax(dim=-1)
-
-
-def build_vit(**sizes):
-    return ViT(**sizes)
-
-
-def forward(image):
-    return ViT(**MODEL)(image)
-
-
-def trace(image):
-    return ViT(**MODEL).trace(image)
-
-
-TORSO = dict(norm1=same, attn=attend, norm2=same, mlp=same)
-ORDER = torch.tensor([[5, 0, 3, 1, 2, 4], [2, 4, 1, 0, 5, 3]])
-# Each function with arguments that are right, made afresh for every call.
-CALLS = {
-    "image2patches": lambda: dict(image=image(), patch_size=2),
-    "patches2image": lambda: dict(patches=torch.rand(2, 6, 12), patch_size=2, image_size=(4, 6)),
-    "weight2kernel": lambda: dict(weight=torch.rand(12, 5), channels=3, patch_size=2),
-    "kernel2weight": lambda: dict(kernel=torch.rand(5, 3, 2, 2)),
-    "image2emb_naive": lambda: dict(image=image(), patch_size=2, weight=torch.rand(12, 5)),
-    "image2emb_conv": lambda: dict(image=image(), kernel=torch.rand(5, 3, 2, 2), stride=2),
-    "prepend_cls": lambda: dict(tokens=tokens(), cls_token=torch.rand(1, 1, 8)),
-    "split_cls": lambda: dict(tokens=tokens()),
-    "add_position": lambda: dict(tokens=tokens(), table=torch.rand(9, 8)),
-    "sincos_position": lambda: dict(grid=(2, 3), dim=8, temperature=100.0),
-    "resize_position": lambda: dict(table=torch.rand(7, 8), old_grid=(2, 3), new_grid=(3, 4), num_prefix=1),
-    "position_similarity": lambda: dict(table=torch.rand(7, 8)),
-    "split_heads": lambda: dict(tokens=tokens(), num_heads=2),
-    "merge_heads": lambda: dict(heads=torch.rand(2, 4, 5, 2)),
-    "attention_weights": lambda: dict(query=torch.rand(2, 4, 5, 2), key=torch.rand(2, 4, 7, 2)),
-    "self_attention": lambda: dict(tokens=tokens(), qkv=three_times, proj=same, num_heads=2),
-    "fused_attention": lambda: dict(tokens=tokens(), qkv=three_times, proj=same, num_heads=2),
-    "encoder_block": lambda: dict(tokens=tokens(), **TORSO),
-    "pool_cls": lambda: dict(tokens=tokens()),
-    "pool_mean": lambda: dict(tokens=tokens()),
-    "classify": lambda: dict(tokens=tokens(), norm=same, head=same),
-    "top_k": lambda: dict(logits=torch.rand(4), labels=list("abcd"), k=2),
-    "cls_attention": lambda: dict(attention=attention(), grid=(2, 3), layer=1, head=2),
-    "attention_rollout": lambda: dict(attention=attention()),
-    "mean_attention_distance": lambda: dict(attention=attention(), grid=(2, 3), patch_size=2),
-    "attention_entropy": lambda: dict(attention=attention()),
-    "kernel_components": lambda: dict(kernel=torch.rand(5, 3, 2, 2), num_components=3),
-    "deletion_curve": lambda: dict(
-        model=corner, images=image(), labels=torch.tensor([0, 2]), order=ORDER.clone()
-    ),
-    "build_vit": lambda: dict(MODEL),
-    "forward": lambda: dict(image=image()),
-    "trace": lambda: dict(image=image()),
-}
-LOCAL = dict(build_vit=build_vit, forward=forward, trace=trace)
-
-
-def function_called(name):
-    return LOCAL.get(name) or getattr(vit_steps, name, None) or getattr(attention_maps, name)
 
 
 def arguments_of_kind(kind):
@@ -128,11 +34,6 @@ def call(name, arguments):
     for key, value in before.items():
         torch.testing.assert_close(arguments[key], value, rtol=0, atol=0, equal_nan=True)
     return result
-
-
-def is_ours(error):
-    last = traceback.extract_tb(error.__traceback__)[-1]
-    return Path(last.filename).parent == PACKAGE and last.line.startswith("raise")
 
 
 def flat(result):
@@ -302,6 +203,7 @@ ALLOWED = {
     ("cls_attention", "layer"): {0, -1},
     ("cls_attention", "head"): {0, -1, None},
     ("build_vit", "num_classes"): {0},
+    ("fused_attention", "num_queries"): {None},
 }
 
 

@@ -1,0 +1,382 @@
+"""Data, training, weights from elsewhere, and the experiments: most of them read or write files."""
+
+import atexit
+import shutil
+import tempfile
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from hostile.kinds import FINITE, SAME, Kind, constant, constants, of_tensor
+from hostile.trial import Row
+from vit_steps import ViT, data, dialects, experiments, pretrained, training
+from vit_steps.preprocess import Preprocess
+
+SIZES = dict(image_size=4, patch_size=2, channels=1, dim=4, depth=1, num_heads=2, mlp_dim=4, num_classes=3)
+
+
+@cache
+def scratch():
+    folder = Path(tempfile.mkdtemp(prefix="vit-steps-hostile-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    for name in ("cats", "dogs"):
+        (folder / "pictures" / name).mkdir(parents=True)
+        Image.fromarray(np.full((6, 5, 3), 99, np.uint8)).save(folder / "pictures" / name / "1.png")
+    (folder / "broken.safetensors").write_bytes(b"no tensors")
+    (folder / "out").mkdir()
+    training.save_checkpoint(ViT(**SIZES), folder / "model.safetensors", notes={"made": "by hand"})
+    return folder
+
+
+def model():
+    return ViT(**SIZES)
+
+
+def pair(size=4, count=6):
+    return torch.rand(count, 1, size, size), torch.arange(count) % 3
+
+
+def of_pair(images, labels):
+    """What is hostile about a tensor, for both tensors of a pair."""
+    found = constants(None, 1, "text", ()) | {
+        "a list": Kind(list),
+        "three": Kind(lambda good: (*good, good[1])),
+    }
+    for place, (part, tensor) in enumerate((("images", images), ("labels", labels))):
+        for name, kind in of_tensor(tensor).items():
+            found[f"{part}: {name}"] = Kind(put(kind.make, place), kind.claim, put(kind.twin, place))
+    return found | {"fewer labels": Kind(lambda good: (good[0], good[1][:-1]))}
+
+
+def put(change, place):
+    return lambda pair: (change(pair[0]), pair[1]) if place == 0 else (pair[0], change(pair[1]))
+
+
+MODELS = constants(None, 1, "text") | {"on meta": Kind(lambda good: ViT(**SIZES).to("meta"))}
+NO_VIT = MODELS | {"another module": constant(torch.nn.Linear(2, 2))}
+BAD_FILES = {
+    "a folder": Kind(lambda path: scratch()),
+    "no safetensors": Kind(lambda path: scratch() / "broken.safetensors"),
+    "a text": Kind(str, SAME),
+}
+IN_NO_FOLDER = {"not there": Kind(lambda path: scratch() / "not" / "there.safetensors")}
+DAMAGE = (FileNotFoundError, IsADirectoryError)
+GENERATOR = constants(None, 0, "text")
+PAIR = of_pair(*pair())
+BOTH_DOORS = "image"  # the step's own door answers, where it is the model that decides
+ANY_CLASS = {"labels: negative": "never right", "labels: too large": "never right"}
+
+
+def recipe():
+    return dict(
+        model=model(),
+        train=pair(),
+        valid=pair(),
+        epochs=1,
+        batch_size=3,
+        lr=0.01,
+        weight_decay=0.1,
+        label_smoothing=0.1,
+        augment=0.1,
+        average=0.9,
+        seed=0,
+        mixed_precision="no",
+        checkpoint=None,
+        on_epoch=None,
+        progress=False,
+    )
+
+
+def losses(arguments, history):
+    return history.loss, history.valid_accuracy, arguments["model"]
+
+
+ROWS = {
+    "training.fit": Row(
+        training.fit,
+        recipe,
+        own={
+            "model": NO_VIT,
+            "train": PAIR,
+            "valid": {k: v for k, v in PAIR.items() if k != "None"},
+            "checkpoint": constants(1, ["text"])
+            | {"a NUL": constant("a\0b")}
+            | IN_NO_FOLDER
+            | {"a folder": constant(Path("/"))},
+            "on_epoch": constants(1, "text"),
+        },
+        fine={"seed": {"0": "the first"}},
+        seen=losses,
+        changes=("model",),
+        refusals=DAMAGE,
+        names={"checkpoint": "folder"},
+    ),
+    "training.accuracy": Row(
+        training.accuracy,
+        lambda: dict(model=model().eval(), images_and_labels=pair(), batch_size=2),
+        own={
+            "model": {k: v for k, v in NO_VIT.items() if k not in ("on meta", "another module")},
+            "images_and_labels": PAIR,
+        },
+        fine={"images_and_labels": ANY_CLASS},
+        names={"images_and_labels": BOTH_DOORS},
+    ),
+    "training.random_affine": Row(
+        training.random_affine,
+        lambda: dict(
+            images=torch.rand(2, 1, 4, 4),
+            strength=0.1,
+            generator=torch.Generator().manual_seed(0),
+            interpolation="bilinear",
+        ),
+        own={"generator": GENERATOR},
+        fine={},
+    ),
+    "training.fresh_model": Row(
+        lambda **sizes: training.fresh_model(**sizes),
+        lambda: dict(SIZES, seed=0, image_size=(4, 6)),
+        fine={"seed": {"0": "the first"}, "num_classes": {"0": "no head"}},
+    ),
+    "training.digits_model": Row(
+        training.digits_model,
+        lambda: dict(patch_size=4, depth=1, pool="cls", seed=0),
+        fine={"seed": {"0": "the first"}},
+    ),
+    "training.save_checkpoint": Row(
+        training.save_checkpoint,
+        lambda: dict(model=model(), path=scratch() / "out" / "a.safetensors", notes={"made": 1}),
+        own={
+            "model": NO_VIT,
+            "path": {"a folder": BAD_FILES["a folder"], "a text": BAD_FILES["a text"]} | IN_NO_FOLDER,
+            "notes": constants(1, "text", [1], {"a": torch.zeros(2)}) | {"None": constant(None, FINITE)},
+        },
+        seen=lambda arguments, result: training.load_checkpoint(arguments["path"]),
+        refusals=DAMAGE,
+        names={"path": ""},
+    ),
+    "training.load_checkpoint": Row(
+        training.load_checkpoint,
+        lambda: dict(path=scratch() / "model.safetensors"),
+        own={"path": BAD_FILES},
+        fine={"path": {"None": "the model that ships"}},
+        refusals=DAMAGE,
+        names={"path": ""},
+    ),
+    "training.read_notes": Row(
+        training.read_notes,
+        lambda: dict(path=scratch() / "model.safetensors"),
+        own={"path": BAD_FILES},
+        fine={"path": {"None": "the model that ships"}},
+        refusals=DAMAGE,
+        names={"path": ""},
+    ),
+    "data.load_digits_images": Row(
+        data.load_digits_images,
+        lambda: dict(split="test", seed=1),
+        fine={"seed": {"0": "the first"}},
+        own={"seed": constants(2**32)},
+    ),
+    "data.split_in_three": Row(
+        data.split_in_three,
+        lambda: dict(labels=torch.arange(60) % 3, seed=1),
+        own={"labels": {"too few": constant(torch.tensor([0, 1, 2]))}, "seed": constants(2**32)},
+        fine={
+            "seed": {"0": "the first"},
+            "labels": {"negative": "a class like any other", "too large": "a class like any other"},
+        },
+        names={"labels": "images"},
+    ),
+    "data.load_table": Row(data.load_table, lambda: dict(name="choice")),
+    "data.load_photo": Row(data.load_photo, lambda: dict(name="chelsea", size=4)),
+    "data.load_image_folder": Row(
+        data.load_image_folder,
+        lambda: dict(path=scratch() / "pictures", size=4, channels=3, broken="refuse"),
+        own={
+            "path": {
+                "no classes": Kind(lambda path: path / "cats"),
+                "a text": BAD_FILES["a text"],
+                "a file": Kind(lambda path: scratch() / "broken.safetensors"),
+            },
+            "channels": constants(2, 4),
+        },
+        refusals=DAMAGE,
+        names={"path": ""},
+    ),
+}
+
+
+# Pictures and weights of others
+
+
+def prepare(image):
+    return Preprocess(size=(4, 4), mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))(image)
+
+
+def undo(pixels):
+    return Preprocess(size=(4, 4), mean=(0.5, 0.4, 0.3), std=(0.5, 0.4, 0.3)).undo(pixels)
+
+
+def weights():
+    return dict(model().state_dict())
+
+
+def of_weights():
+    """What can be wrong with a file of weights: of three of its tensors, all that can be with a tensor."""
+    found = constants(None, 1, "text", [], {}) | {
+        "numbers for names": Kind(lambda good: dict(enumerate(good.values()))),
+        "a key too many": Kind(lambda good: good | {"bogus": torch.zeros(2)}),
+        "a key too few": Kind(lambda good: {name: good[name] for name in good if name != "norm.bias"}),
+        "a CNN's": constant({"conv1.weight": torch.zeros(2, 3, 3, 3)}),
+    }
+    for key in ("pos_embed", "patch_embed.proj.weight", "blocks.0.norm1.weight"):
+        for name, kind in of_tensor(weights()[key]).items():
+            found[f"{key}: {name}"] = Kind(put_in(key, kind.make), kind.claim, put_in(key, kind.twin))
+    return found
+
+
+def put_in(key, change):
+    return lambda good: good | {key: change(good[key])}
+
+
+STATE = of_weights()
+
+PREPARATION = dict(
+    size=(4, 6), mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5), crop_pct=0.9, interpolation="bicubic"
+)
+STATISTICS = constants(None, 1, "text", (), (0.5,), (0.5, 0.5), (float("nan"),) * 3, (None,) * 3, ("a",) * 3)
+KEYS = constants(None, 1, "text", [], [1], ["conv1.weight"])
+CONFIGS = constants(None, 1, "text", [], {}, {"bogus": 1}, {**SIZES, "bogus": 1}, {**SIZES, "dim": 0})
+NO_TENSOR_NAMES = {"state_dict": "", "weights": "", "keys": "", "config": ""}
+PREPROCESSES = constants(1, "text") | {"not square": constant(Preprocess(**PREPARATION))}
+
+ROWS |= {
+    "preprocess.Preprocess": Row(
+        Preprocess,
+        lambda: dict(PREPARATION),
+        own={
+            "mean": STATISTICS,
+            "std": STATISTICS | constants((0.0, 1.0, 1.0), (-1.0, 1.0, 1.0)),
+            "crop_pct": constants(0.0, 1.5),
+        },
+        fine={"size": {"(5, 7)": "another size", "a list": "refused, and by name"}},
+    ),
+    "preprocess.Preprocess.__call__": Row(
+        prepare,
+        lambda: dict(image=torch.rand(3, 5, 6)),
+        own={
+            "image": {
+                "above 1": Kind(lambda image: image + 1),
+                "not there": constant(Path("none.png")),
+                "a folder": constant(Path("/")),
+                "no picture": Kind(lambda _: scratch() / "broken.safetensors"),
+                "a picture without pixels": constant(Image.new("RGB", (0, 5))),
+                "one channel": constant(torch.rand(1, 5, 6)),
+                "a grey picture": constant(Image.new("L", (5, 6)), FINITE),
+            }
+        },
+        fine={"image": {"an axis too many": "a batch of one"}},
+        refusals=DAMAGE,
+        names={"image": ""},
+    ),
+    "preprocess.Preprocess.undo": Row(undo, lambda: dict(pixels=torch.randn(2, 3, 4, 6))),
+    "dialects.to_timm": Row(
+        dialects.to_timm,
+        lambda: dict(state_dict=weights()),
+        own={"state_dict": STATE},
+        refusals=(KeyError,),
+        names=NO_TENSOR_NAMES,
+    ),
+    "dialects.to_hugging_face": Row(
+        dialects.to_hugging_face,
+        lambda: dict(state_dict=weights()),
+        own={"state_dict": STATE},
+        refusals=(KeyError,),
+        names=NO_TENSOR_NAMES,
+    ),
+    "dialects.recognise": Row(
+        lambda keys: dialects.recognise(keys).name,
+        lambda: dict(keys=list(weights())),
+        own={"keys": KEYS},
+        refusals=(KeyError,),
+        names=NO_TENSOR_NAMES,
+        fine={"keys": {name: "most of a ViT's" for name in ("one too few", "one too many")}},
+    ),
+    "dialects.read_sizes": Row(
+        dialects.read_sizes,
+        lambda: dict(weights=weights()),
+        own={
+            "weights": constants(None, 1, "text", [], {})
+            | {
+                "a list for a tensor": Kind(lambda good: good | {"cls_token": [1.0]}),
+                "no axis": Kind(lambda good: good | {"cls_token": torch.ones(())}),
+            }
+        },
+        refusals=(KeyError,),
+        names=NO_TENSOR_NAMES,
+    ),
+    "dialects.on_meta": Row(
+        lambda config: dialects.on_meta(config).config,
+        lambda: dict(config=dict(SIZES)),
+        own={"config": CONFIGS},
+        names=NO_TENSOR_NAMES,
+    ),
+    "pretrained.load_pretrained": Row(
+        lambda **given: tuple(pretrained.load_pretrained(**given)),
+        lambda: dict(source=scratch() / "model.safetensors", num_heads=2, image_size=(4, 4)),
+        own={
+            "source": {
+                "no tensors": BAD_FILES["no safetensors"],
+                "a text": BAD_FILES["a text"],
+                "no weights in it": Kind(lambda path: scratch() / "pictures"),
+            }
+        },
+        fine={"num_heads": {"None": "as the file says"}, "image_size": {"None": "as the file says"}},
+        refusals=(FileNotFoundError, ConnectionError),
+        names={"source": ""},
+        skip={"image_size": {"5": "", "(5, 7)": ""}},
+    ),
+    "pretrained.save_hugging_face": Row(
+        pretrained.save_hugging_face,
+        lambda: dict(
+            model=model(),
+            folder=scratch() / "hub",
+            labels=["a", "b", "c"],
+            preprocess=Preprocess(size=(4, 4), mean=(0.5,), std=(0.5,)),
+        ),
+        own={
+            "model": NO_VIT | {"mean pooled": constant(ViT(**SIZES, pool="mean"))},
+            "preprocess": PREPROCESSES | {"None": constant(None, FINITE)},
+            "labels": constants("abc"),
+            "folder": {"not there": Kind(lambda path: path / "new", FINITE)},
+        },
+        fine={"labels": {"None": "numbers"}},
+        names={"preprocess": "a crop that is not square"},
+        seen=lambda given, result: tuple(pretrained.load_pretrained(given["folder"])),
+        refusals=(OSError,),
+    ),
+}
+
+
+for shuffle in (experiments.shuffle_alike, experiments.shuffle_each):
+    ROWS[f"experiments.{shuffle.__name__}"] = Row(
+        shuffle,
+        lambda: dict(pair=pair(size=8), seed=1),
+        own={"pair": of_pair(*pair(size=8))},
+        fine={
+            "seed": {"0": "the first"},
+            "pair": {
+                f"labels: {name}": "moved as it is"
+                for name in (
+                    "torch.float32",
+                    "torch.bool",
+                    "torch.complex64",
+                    "negative",
+                    "too large",
+                    "on meta",
+                )
+            },
+        },
+    )

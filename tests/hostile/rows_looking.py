@@ -1,0 +1,289 @@
+"""Widgets, the exercises' checks, and the line of ``compare``."""
+
+from functools import cache
+from io import BytesIO
+from types import SimpleNamespace
+from unittest import mock
+
+import torch
+from PIL import Image
+
+from hostile.kinds import (
+    FINITE,
+    REFUSED_IN_WORDS,
+    SAME,
+    Kind,
+    constant,
+    constants,
+)
+from hostile.rows_plots import HISTORY, OUTSIDE, PATCH_SIZES
+from hostile.trial import Row
+from vit_steps import checks, widgets
+from vit_steps.agreement import compare
+
+ANY = "another shape is another result, and compare says so"
+
+
+def quickly(make_widget):
+    """Build every figure, and render none: that they can be rendered is tested in test_widgets."""
+
+    def call(**arguments):
+        with mock.patch.object(widgets, "_to_png", return_value=blank_picture()):
+            return make_widget(**arguments)
+
+    return call
+
+
+@cache
+def blank_picture():
+    picture = BytesIO()
+    Image.new("RGB", (2, 2)).save(picture, format="png")
+    return picture.getvalue()
+
+
+def sent(arguments, widget):
+    """What goes to the browser and into the notebook, but for the pictures of figures."""
+    traits = (
+        "names",
+        "sentences",
+        "grid",
+        "table",
+        "choices",
+        "pictures",
+        "ink",
+        "labels",
+        "reply",
+        "chosen",
+    )
+    found = {name: getattr(widget, name, None) for name in traits}
+    if isinstance(widget, widgets.PictureSlider):
+        found["pictures"] = len(widget.pictures)
+    if found["table"]:
+        found["table"] = torch.frombuffer(bytearray(found["table"]), dtype=torch.float32)
+    if found["pictures"] and not isinstance(found["pictures"], int):
+        found["pictures"] = torch.frombuffer(bytearray(found["pictures"]), dtype=torch.uint8) / 255
+    return found | {"alt": widget.alt}
+
+
+def answer(image):
+    return torch.full((3,), 1 / 3), image[0, 0, :2, :2]
+
+
+def answering(scores, attention):
+    return constant(lambda image: (scores, attention))
+
+
+THIRDS, MAP = torch.full((3,), 1 / 3), torch.rand(2, 2)
+DIGIT_ANSWERS = {
+    "one tensor": constant(lambda image: THIRDS),
+    "a list": constant(lambda image: [THIRDS, MAP]),
+    "numpy": constant(lambda image: (THIRDS.numpy(), MAP.numpy())),
+    "too few scores": answering(THIRDS[:2], MAP),
+    "scores of two images": answering(THIRDS[None], MAP),
+    "scores that are NaN": answering(THIRDS * float("nan"), MAP),
+    "logits": answering(THIRDS * 7, MAP),
+    "complex scores": answering(THIRDS.cfloat(), MAP),
+    "meta scores": answering(THIRDS.to("meta"), MAP),
+    "a map of one axis": answering(THIRDS, MAP[0]),
+    "a map of infinity": answering(THIRDS, MAP / 0),
+    "a complex map": answering(THIRDS, MAP.cfloat()),
+    "with a graph": Kind(
+        lambda good: lambda image: tuple(p.clone().requires_grad_() for p in good(image)), SAME
+    ),
+    "in double": Kind(lambda good: lambda image: tuple(part.double() for part in good(image)), SAME),
+}
+TABLES = constants([], {}) | {
+    "two tables": Kind(lambda table: {"ours": table, "random": table}, FINITE),
+    "tables of two sizes": constant({"ours": torch.eye(6), "with CLS": torch.eye(7)}),
+    "a number for a name": constant({1: torch.eye(6)}),
+    "a list of tables": constant([torch.eye(6)]),
+}
+
+ROWS = {
+    "agreement.compare": Row(
+        compare,
+        lambda: dict(name="a test", ours=torch.rand(2, 3), reference=torch.rand(2, 3), tol=0.1),
+        own={
+            name: {
+                "sparse": Kind(lambda good: good.to_sparse(), SAME),
+                "huge": constant([2**70]),
+                "ragged": constant([[1.0], [1.0, 2.0]]),
+            }
+            for name in ("ours", "reference")
+        }
+        | {"tol": constants(1j, "0.1")},
+        fine={
+            "ours": dict.fromkeys(
+                ("empty", "axis 1 of size 0", "1.0", "an axis too few", "an axis too many", "a scalar"), ANY
+            ),
+            "reference": dict.fromkeys(
+                ("empty", "axis 1 of size 0", "1.0", "an axis too few", "an axis too many", "a scalar"), ANY
+            ),
+            "name": dict.fromkeys(("''", "'nonsense'", "None", "1", "['text']"), "only printed"),
+            "tol": {"inf": "everything agrees"},
+        },
+    ),
+    "widgets.patch_size_slider": Row(
+        quickly(widgets.patch_size_slider),
+        lambda: dict(image=torch.rand(1, 3, 8, 8), patch_sizes=[4]),
+        own={
+            "image": OUTSIDE
+            | {"not square": constant(torch.rand(1, 3, 8, 4)), "two": constant(torch.rand(2, 3, 8, 8))},
+            "patch_sizes": PATCH_SIZES,
+        },
+        names={"patch_sizes": "patch_size"},
+        seen=sent,
+    ),
+    "widgets.position_picker": Row(
+        quickly(widgets.position_picker),
+        lambda: dict(similarity=torch.rand(6, 6), grid=(2, 3)),
+        own={"similarity": TABLES},
+        seen=sent,
+    ),
+    "widgets.attention_explorer": Row(
+        quickly(widgets.attention_explorer),
+        lambda: dict(
+            images=torch.rand(2, 3, 4, 6),
+            attention=torch.rand(2, 1, 2, 7, 7),
+            grid=(2, 3),
+            control=torch.rand(2, 1, 2, 7, 7),
+            labels=["one", "two"],
+        ),
+        own={"images": OUTSIDE | {"not of squares": constant(torch.rand(2, 3, 4, 8))}},
+        fine={"control": {"None": "no control"}, "labels": {"None": "numbers"}},
+        names={"images": "image", "attention": "there is nothing to explore"},
+        seen=sent,
+    ),
+    "widgets.digit_pad": Row(
+        quickly(widgets.digit_pad),
+        lambda: dict(answer=answer, image=torch.rand(1, 1, 4, 4), labels=["a", "b", "c"]),
+        own={"answer": DIGIT_ANSWERS, "image": OUTSIDE | {"in colour": constant(torch.rand(1, 3, 4, 4))}},
+        fine={"image": {"None": "an empty pad"}},
+        seen=sent,
+    ),
+    "widgets.LiveCurve.draw": Row(
+        lambda history: widgets.live_curve().draw(history),
+        lambda: dict(history=SimpleNamespace(loss=[1.0, 2.0], valid_accuracy=[])),
+        own={"history": HISTORY},
+    ),
+}
+
+
+# The exercises: what a student's function may give instead of an answer
+
+
+def raising(error):
+    def function(*_, **__):
+        raise error
+
+    return function
+
+
+def of_torch(*_, **__):
+    return torch.zeros(2) @ torch.zeros(3)
+
+
+def without_head(*arguments, **_):
+    if isinstance(arguments[0], torch.nn.Module):
+        arguments[0].requires_grad_(False)
+        del arguments[0].head
+    return 45
+
+
+GIVEN = {
+    "None": None,
+    "...": ...,
+    "a number": 1,
+    "a huge number": 2**80,
+    "NaN": float("nan"),
+    "a word": "text",
+    "an empty list": [],
+    "a ragged list": [[1], [1, 2]],
+    "a dict": {},
+    "an object": object(),
+    "a type": int,
+    "a generator": (n for n in ()),
+    "bytes": b"1",
+    "a tensor of NaN": torch.full((2, 8), float("nan")),
+    "an empty tensor": torch.zeros(0, 3),
+    "eight axes": torch.zeros(8 * [1]),
+    "meta": torch.zeros(2, 8, device="meta"),
+    "complex": torch.zeros(2, 8, dtype=torch.cfloat),
+    "sparse": torch.zeros(2, 8).to_sparse(),
+    "a numpy array": torch.zeros(2, 8).numpy(),
+    "a pair": (1, 2),
+    "a pair of None": (None, None),
+    "a model": torch.nn.Linear(2, 2),
+}
+FUNCTIONS = {
+    f"gives {name}": constant(lambda *_, given=given, **__: given, REFUSED_IN_WORDS)
+    for name, given in GIVEN.items()
+}
+FUNCTIONS |= {
+    f"raises {name}": constant(raising(error), REFUSED_IN_WORDS)
+    for name, error in {
+        "ValueError": ValueError("no"),
+        "KeyError": KeyError("head"),
+        "a long one": RuntimeError("long\n" * 200),
+        "StopIteration": StopIteration(),
+        "RecursionError": RecursionError(),
+        "AssertionError": AssertionError(),
+    }.items()
+}
+FUNCTIONS |= {
+    "fails in torch": constant(of_torch, REFUSED_IN_WORDS),
+    "takes nothing": constant(lambda: 1, REFUSED_IN_WORDS),
+    "takes away what it was given": constant(without_head, REFUSED_IN_WORDS),
+}
+FUNCTIONS |= {
+    f"is {name}": constant(value, REFUSED_IN_WORDS)
+    for name, value in {
+        "None": None,
+        "...": ...,
+        "a number": 1,
+        "a word": "text",
+        "a list": [1],
+        "a tensor": torch.ones(2),
+    }.items()
+}
+PAIRS = {
+    name: constant(value, REFUSED_IN_WORDS)
+    for name, value in {
+        "None": None,
+        "a number": 1,
+        "a word": "text",
+        "a list": [1],
+        "empty": [],
+        "infinity": [(0.0, float("inf"))],
+        "NaN": [(0, float("nan"))],
+        "threes": [(0, 1, 2)],
+        "huge": [(0, 2**80)],
+        "negative": [(-1, 0)],
+        "a dict": {1: 2},
+        "meta": torch.zeros(6, 2, device="meta"),
+        "a function": len,
+    }.items()
+}
+
+
+@cache
+def sincos_answer():
+    """Our own table, so that the pairs are looked at."""
+    return checks._sincos_1d
+
+
+def fed(answer):
+    """Stands for a function; every kind takes its place."""
+
+
+def row_of_check(check):
+    if check is checks.check_sincos_1d:
+        make = lambda: dict(answer=sincos_answer(), pairs={})  # noqa: E731
+        return Row(check, make, own={"answer": FUNCTIONS, "pairs": PAIRS}, skip=USUAL)
+    return Row(check, lambda: dict(answer=fed), own={"answer": FUNCTIONS}, skip=USUAL)
+
+
+USUAL = {"answer": dict.fromkeys(("None", "1", "'text'", "gives None"), "has a line of its own")}
+ROWS |= {
+    f"checks.{name}": row_of_check(check) for name, check in vars(checks).items() if name.startswith("check_")
+}

@@ -1,0 +1,214 @@
+"""Every public function against every kind of hostile input; ``python -m tests.hostile`` prints the table.
+
+It works and is right, or it is refused at the door, by name. Nothing else, and no input is ever changed.
+"""
+
+import importlib
+import inspect
+from pathlib import Path
+
+import pytest
+import torch
+from hostile import kinds
+from hostile.kinds import Kind, kinds_of
+from hostile.rows import ROWS, rows_steps
+from hostile.trial import Row, is_ours, judge, run, tries
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import vit_steps
+
+pytestmark = pytest.mark.usefixtures("doors_only")
+
+PACKAGE = Path(vit_steps.__file__).parent
+RECORD = "a record: it holds what it is given, and the function that reads it is tried"
+OF_A_WIDGET = "made by a function of this module, whose row it is; traitlets checks what it is given"
+OF_A_MODEL = "made by ViT alone, after its own doors"
+COMMAND = "a command line: argparse answers, see test_training and test_experiments"
+NO_ARGUMENTS = "takes nothing"
+NOT_FED = {
+    **dict.fromkeys(["vit.PatchEmbed", "vit.Attention", "vit.Block"], OF_A_MODEL),
+    **dict.fromkeys(["vit.Trace", "agreement.Agreement", "data.ImageFolder", "dialects.Dialect"], RECORD),
+    **dict.fromkeys(["pretrained.Pretrained", "pretrained.Facts"], RECORD),
+    **dict.fromkeys(["training.History", "training.Recipe"], RECORD),
+    **dict.fromkeys(["widgets.LessonWidget", "widgets.PictureSlider", "widgets.Explorer"], OF_A_WIDGET),
+    **dict.fromkeys(["widgets.DigitPad"], OF_A_WIDGET),
+    **dict.fromkeys(["training.main", "experiments.main"], COMMAND),
+    **dict.fromkeys(["experiments.choose_recipe", "experiments.compare_on_digits"], NO_ARGUMENTS),
+    **dict.fromkeys(["experiments.ablate", "widgets.live_curve"], NO_ARGUMENTS),
+}
+
+
+def public_names():
+    for path in sorted(PACKAGE.glob("[!_]*.py")):
+        module = importlib.import_module(f"vit_steps.{path.stem}")
+        for name, thing in vars(module).items():
+            own = getattr(thing, "__module__", None) == module.__name__
+            if own and not name.startswith("_") and (inspect.isfunction(thing) or inspect.isclass(thing)):
+                yield f"{path.stem}.{name}"
+
+
+def test_every_public_name_has_a_row_or_a_reason():
+    tried = {".".join(name.split(".")[:2]) for name in ROWS}
+    assert {*public_names()} - tried - {*NOT_FED} == set()
+
+
+def test_no_reason_outlives_what_it_is_about():
+    assert {*NOT_FED} <= {*public_names()}
+    assert not {*NOT_FED} & {*ROWS}
+
+
+def test_an_argument_without_a_table_is_seen():
+    """Only what is free text, and what stands for "nothing yet", is tried with nothing."""
+    untried = {
+        (name, argument)
+        for name, row in ROWS.items()
+        for argument in inspect.signature(row.call).parameters
+        if argument in row.make() and not any(tried == argument for tried, _, _ in tries(row))
+    }
+    allowed = {("plots.plot_by_layer", "ylabel"), ("training.fit", "progress"), *CALLABLES_OF_THE_STEPS}
+    assert untried <= allowed
+
+
+CALLABLES_OF_THE_STEPS = {
+    (name, argument) for name in rows_steps.ROWS for argument in rows_steps.ROWS[name].skip
+}
+
+pairs = sorted({(name, argument) for name, row in ROWS.items() for argument, _, _ in tries(row)})
+
+
+@pytest.mark.parametrize(("name", "argument"), pairs)
+def test_it_works_and_is_right_or_is_refused_by_name(name, argument):
+    faults = {}
+    for tried, kind_name, kind in tries(ROWS[name]):
+        if tried == argument:
+            outcome = judge(ROWS[name], argument, kind_name, kind)
+            if outcome.fault:
+                faults[kind_name] = f"{outcome.verdict}: {outcome.fault}"
+    assert faults == {}
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_what_is_fine_after_all_is_there(name):
+    row = ROWS[name]
+    tried = {(argument, kind) for argument, kind, _ in tries(row)}
+    assert {(argument, kind) for argument, fine in row.fine.items() for kind in fine} <= tried
+
+
+@pytest.mark.parametrize("name", [name for name in ROWS if not name.startswith("checks.")])
+def test_what_is_right_is_taken(name):
+    torch.manual_seed(0)
+    ran = run(ROWS[name], ROWS[name].make())
+    assert ran.error is None
+    assert ran.changed is None
+
+
+NO_GRAPH = {
+    "attention_maps.deletion_curve": "counts answers, and a count has no slope",
+    "classification.top_k": "gives names and numbers to read",
+}
+with_gradient = [
+    (name, argument)
+    for name in rows_steps.ROWS
+    for argument, value in ROWS[name].make().items()
+    if isinstance(value, torch.Tensor) and value.is_floating_point() and name not in NO_GRAPH
+]
+
+
+@pytest.mark.parametrize(("name", "argument"), with_gradient)
+def test_a_gradient_flows_through_every_step(name, argument):
+    torch.manual_seed(0)
+    arguments = ROWS[name].make()
+    arguments[argument].requires_grad_()
+    result = ROWS[name].call(**arguments)
+    parts = result if isinstance(result, tuple) else (result,)
+    total = sum(part.sum() for part in parts if isinstance(part, torch.Tensor))
+    (gradient,) = torch.autograd.grad(total, arguments[argument])
+    assert gradient.shape == arguments[argument].shape
+
+
+# Random shapes, random dtypes, several things wrong at once
+
+
+def wild(row, argument, good):
+    """Mostly as it should be, or else of a random shape and dtype, or hostile in a way that has a name."""
+    skipped = row.skip.get(argument, {})
+    known = {**kinds_of(good), **row.own.get(argument, {})}
+    hostile = [kind.make for name, kind in known.items() if name not in skipped]
+    choices = [st.just(good)] * 2
+    if hostile:
+        choices.append(st.sampled_from(hostile).map(lambda make: make(good)))
+    if isinstance(good, torch.Tensor):
+        choices += [shapes_and_dtypes(good)] * 2
+    if type(good) is int:
+        choices.append(st.integers(-2, 9))
+    return st.one_of(choices)
+
+
+def shapes_and_dtypes(good):
+    near = st.tuples(*(st.one_of(st.just(size), st.integers(0, 4)) for size in good.shape))
+    shapes = st.one_of(near, near, st.lists(st.integers(0, 4), max_size=6).map(tuple))
+    dtypes = st.sampled_from(
+        [good.dtype] * 4 + [torch.float64, torch.float16, torch.bfloat16, torch.int64, torch.cfloat]
+    )
+    return st.builds(lambda shape, dtype: torch.ones(shape, dtype=dtype), shapes, dtypes)
+
+
+@pytest.mark.parametrize("name", [name for name in ROWS if name not in rows_steps.ROWS])
+@settings(max_examples=10, deadline=None, derandomize=True, database=None)
+@given(data=st.data())
+def test_anything_else_is_answered_or_refused(name, data):
+    row = ROWS[name]
+    torch.manual_seed(0)
+    arguments = {key: data.draw(wild(row, key, good), label=key) for key, good in row.make().items()}
+    ran = run(row, arguments)
+    assert ran.changed is None
+    if ran.error is not None:
+        assert isinstance(ran.error, (TypeError, ValueError, *row.refusals)), repr(ran.error)
+        assert is_ours(ran.error), repr(ran.error)
+
+
+# The judge himself: what he must not let pass
+
+
+def passes_silently(image):
+    return 0 * image.nan_to_num(0, 0, 0)
+
+
+def changes_it(image):
+    if not isinstance(image, torch.Tensor):
+        raise TypeError("not by me")
+    return image.mul_(1)
+
+
+def falls_over(image):
+    return image.reshape(2, 3).softmax(dim=1)
+
+
+def reads_memory(image):
+    return torch.as_strided(image, (2, 3), (3, 1)).clone()
+
+
+def names_nothing(image):
+    raise vit_steps.compare("", 1, 1, tol=-1)
+
+
+@pytest.mark.parametrize(
+    ("function", "kind", "words"),
+    [
+        (passes_silently, kinds.FLOATS["NaN"], "passes silently"),
+        (changes_it, kinds.VIEWS["a slice"], "image was changed"),
+        (falls_over, kinds.WRONG_TYPE["None"], "fails with AttributeError"),
+        (falls_over, kinds.FLOATS["torch.int64"], "fails with NotImplementedError"),
+        (falls_over, kinds.SHAPES["an axis too many"], "passes silently"),
+        (reads_memory, kinds.VIEWS["not contiguous"], "gives something else"),
+        (names_nothing, kinds.SHAPES["a scalar"], "does not name image"),
+        (names_nothing, kinds.FLOATS["requires grad"], "refuses what is right"),
+        (lambda image: torch.zeros(2), kinds.HOLDERS["on meta"], "without numbers"),
+        (lambda image: torch.zeros(2) / 0, kinds.SHAPES["empty"], "NaN for nothing"),
+        (lambda image: {}["image"], Kind(lambda good: good), "fails with KeyError"),
+    ],
+)
+def test_the_judge_sees_what_is_wrong(function, kind, words):
+    row = Row(function, lambda: dict(image=torch.rand(2, 3)))
+    assert words in (judge(row, "image", "a kind", kind).fault or "no fault")
