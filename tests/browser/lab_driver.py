@@ -1,6 +1,7 @@
 """Drive a real browser, and in it a real JupyterLab with a real kernel."""
 
 import importlib.util
+import json
 import os
 import shutil
 import socket
@@ -20,6 +21,9 @@ FLAGS = [
 TOKEN = "lessons"
 IDLE = '.jp-Notebook-ExecutionIndicator[data-status="idle"]'
 PROMPTS = "[...document.querySelectorAll('.jp-CodeCell .jp-InputPrompt')]"
+WAITING = f"{PROMPTS}.some((prompt) => prompt.textContent.includes('*'))"
+# What JupyterLab itself writes to the console when a page closes or a debugger is not asked in time.
+LAB_COMPLAINS = ("WebSocket", "debugger state")
 
 
 def missing() -> str:
@@ -53,7 +57,7 @@ def lab(folder: Path):
     places = {name: str(home / name.lower()) for name in names}
     command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--ip=127.0.0.1", f"--port={port}"]
     command += ["--allow-root", f"--ServerApp.root_dir={folder}", f"--IdentityProvider.token={TOKEN}"]
-    home.mkdir(parents=True, exist_ok=True)
+    _switch_autosave_off(Path(places["JUPYTERLAB_SETTINGS_DIR"]))
     with open(home / "log", "a") as log:
         server = subprocess.Popen(command, stdout=log, stderr=log, env=os.environ | places)
         try:
@@ -76,11 +80,59 @@ def run_all(page, timeout: int = 180_000) -> None:
         page.click('.lm-MenuBar-item:has-text("Run")')
         page.click('.lm-Menu-item[data-command="runmenu:restart-and-run-all"]')
         page.click(".jp-Dialog button.jp-mod-accept")
-        if _came(page, f"{PROMPTS}[0].textContent.match(/[*1]/)", 10_000):
+        if _came(page, WAITING, 20_000):  # the numbers of a stored lesson are those of an earlier run
             break
     # Cells far below are drawn late, so they cannot be counted before the last one has run.
-    page.wait_for_function(f"!{PROMPTS}.some((prompt) => prompt.textContent.includes('*'))", timeout=timeout)
+    page.wait_for_function(f"!{WAITING}", timeout=timeout)
     page.wait_for_selector(IDLE, timeout=timeout)
+
+
+def trust(page, notebook: Path) -> None:
+    """Sign the notebook, as a reader does who has looked through it; JupyterLab saves it, too."""
+    page.keyboard.press("Control+Shift+C")
+    page.fill(".lm-CommandPalette-input >> visible=true", "Trust Notebook")
+    page.click('.lm-CommandPalette-item[data-command="notebook:trust"]')
+    with _written(page, notebook):
+        page.click(".jp-Dialog button.jp-mod-accept")
+    page.wait_for_selector('.jp-StatusItem-trust[title^="Notebook trusted"]')
+
+
+def save(page, notebook: Path) -> None:
+    page.click('.lm-MenuBar-item:has-text("File")')
+    with _written(page, notebook):
+        page.click('.lm-Menu-item[data-command="docmanager:save"]')
+
+
+@contextmanager
+def _written(page, notebook: Path):
+    """Wait until the notebook is on the disk: a second save that overtakes the first ends in a dialog."""
+    before = notebook.stat().st_mtime_ns
+    yield
+    for _ in range(600):
+        if notebook.stat().st_mtime_ns != before and _is_whole(notebook):
+            break
+        page.wait_for_timeout(100)
+    else:
+        raise RuntimeError(f"JupyterLab did not save {notebook.name}")
+    page.wait_for_selector("#jp-main-statusbar :text('Saving started')", state="detached")
+
+
+def _is_whole(notebook: Path) -> bool:
+    try:
+        return bool(json.loads(notebook.read_text(encoding="utf-8")))
+    except ValueError:  # half of it is still to come
+        return False
+
+
+def ours(complaints: list[str]) -> list[str]:
+    """What the browser complained about, without what JupyterLab does to itself."""
+    return [words for words in complaints if not any(theirs in words for theirs in LAB_COMPLAINS)]
+
+
+def _switch_autosave_off(settings: Path) -> None:
+    plugin = settings / "@jupyterlab" / "docmanager-extension"
+    plugin.mkdir(parents=True, exist_ok=True)
+    (plugin / "plugin.jupyterlab-settings").write_text('{"autosave": false}')
 
 
 def _came(page, condition: str, timeout: int) -> bool:

@@ -1,0 +1,181 @@
+"""The five lessons in JupyterLab, as from a fresh clone: read, run, trusted, worked, saved and opened again.
+
+What was seen is kept in ``screenshots/`` beside this file, to be looked at.
+"""
+
+import json
+import os
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
+
+import hands
+import lab_driver
+import pytest
+
+if lab_driver.missing():
+    pytest.skip(lab_driver.missing(), allow_module_level=True)
+
+NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
+SCREENSHOTS = Path(__file__).parent / "screenshots"
+LESSONS = sorted(path.stem for path in NOTEBOOKS.glob("*.ipynb"))
+VIEW, PICTURE = "application/vnd.jupyter.widget-view+json", "image/png"
+TRACEBACK = "application/vnd.jupyter.stderr"
+HANDS = {
+    "patch_size_slider": hands.slider,
+    "position_picker": hands.picker,
+    "attention_explorer": hands.explorer,
+    "digit_pad": hands.pad,
+}
+# For each cell, the pictures that are really painted: decoded, and not of no width.
+PAINTED = """
+[...document.querySelectorAll(".jp-Notebook .jp-Cell")].map((cell) =>
+  [...cell.querySelectorAll(".jp-OutputArea-output img, .jp-OutputArea-output canvas")]
+    .filter((picture) => (picture.naturalWidth ?? picture.width) > 0 && picture.offsetWidth > 0).length)
+"""
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("clone")
+    for lesson in LESSONS:
+        shutil.copy(NOTEBOOKS / f"{lesson}.ipynb", folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def lab(browser, clone):
+    with lab_driver.lab(clone) as address:
+        yield address
+
+
+@pytest.fixture
+def keep(page, request, tmp_path):
+    """Keep what the page shows, as a picture named after the lesson."""
+    folder = SCREENSHOTS if _can_write(SCREENSHOTS) else tmp_path
+    lesson = request.node.callspec.params["lesson"]
+
+    def shoot(what: str) -> None:
+        path = folder / f"{lesson}-{what}.png"
+        page.screenshot(path=path.with_suffix(".part.png"))
+        os.replace(path.with_suffix(".part.png"), path)
+
+    return shoot
+
+
+def _can_write(folder: Path) -> bool:
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError:
+        return False
+    return os.access(folder, os.W_OK)
+
+
+def read(path: Path) -> list[SimpleNamespace]:
+    """The cells of a notebook, with the types of what each shows."""
+    cells = []
+    for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
+        shown = [set(output.get("data", {})) for output in cell.get("outputs", [])]
+        kinds = [(output["output_type"], output.get("name")) for output in cell.get("outputs", [])]
+        tags = cell["metadata"].get("tags", [])
+        source = "".join(cell["source"])
+        cells.append(SimpleNamespace(id=cell["id"], source=source, shown=shown, kinds=kinds, tags=tags))
+    return cells
+
+
+def in_page(page, number: int):
+    return page.locator(".jp-Notebook .jp-Cell").nth(number)
+
+
+def open_lesson(page, lab, name: str, cells: list) -> None:
+    lab_driver.open_notebook(page, lab, name)
+    count = "document.querySelectorAll('.jp-Notebook .jp-Cell').length"
+    page.wait_for_function(f"{count} === {len(cells)}", timeout=60_000)
+
+
+def see_every_picture(page, cells: list) -> None:
+    """Every cell shows as many pictures as it stores; where a widget lives, it has one at least."""
+    stored = [sum(PICTURE in shown for shown in cell.shown) for cell in cells]
+    page.wait_for_function(
+        f"(stored) => stored.every((n, cell) => ({PAINTED})[cell] >= n)", arg=stored, timeout=60_000
+    )
+
+
+def see_stored_widgets(page, cells: list, keep) -> None:
+    """As long as nobody trusts the notebook, widgets are a picture, or words, and a sentence below."""
+    assert page.locator(".vit-steps, .jupyter-widgets").count() == 0
+    for number, cell in enumerate(cells):
+        if any(VIEW in shown and PICTURE in shown for shown in cell.shown):
+            assert page.evaluate(PAINTED)[number] == 1, cell.id
+            read_a_sentence(page, number + 1)
+            keep("untrusted")
+        elif any(VIEW in shown for shown in cell.shown):
+            assert in_page(page, number).locator(".jp-OutputArea-output").first.text_content().strip(), (
+                cell.id
+            )
+
+
+def read_a_sentence(page, number: int) -> None:
+    place = in_page(page, number)
+    place.scroll_into_view_if_needed()
+    sentence = "(cell) => cell.innerText.trim().split(/\\s+/).length >= 8"
+    page.wait_for_function(sentence, arg=place.element_handle(), timeout=30_000)
+
+
+def work_every_widget(page, cells: list, keep) -> None:
+    for number, cell in enumerate(cells):
+        if any(VIEW in shown and PICTURE in shown for shown in cell.shown):
+            (work,) = (hand for name, hand in HANDS.items() if f"{name}(" in cell.source)
+            work(page, in_page(page, number).locator(".vit-steps"))
+            keep("worked")
+
+
+def no_traceback(page, path: Path) -> None:
+    meant = 0
+    for cell in read(path):
+        kinds = {kind for kind, _ in cell.kinds}
+        assert "error" not in kinds or "raises-exception" in cell.tags, f"{cell.id} stopped"
+        assert "stderr" not in {name for _, name in cell.kinds}, f"{cell.id} warned"
+        meant += "error" in kinds
+    assert page.locator(f'[data-mime-type="{TRACEBACK}"]').count() == meant
+
+
+def look_through(page, keep) -> None:
+    """Keep the lesson as a reader scrolls through it, in a window as high as three screens."""
+    page.set_viewport_size({"width": 1280, "height": 2700})
+    panel = page.locator(".jp-WindowedPanel-outer")
+    height, step = panel.evaluate("(panel) => [panel.scrollHeight, panel.clientHeight]")
+    for number in range(-(-height // step)):
+        panel.evaluate("(panel, top) => { panel.scrollTop = top; }", number * step)
+        keep(f"{number + 1:02}")
+    page.set_viewport_size({"width": 1280, "height": 900})
+
+
+@pytest.mark.parametrize("lesson", LESSONS)
+def test_a_lesson_is_read_run_worked_saved_and_opened_again(page, lab, clone, keep, lesson):
+    path = clone / f"{lesson}.ipynb"
+    cells = read(path)
+    open_lesson(page, lab, path.name, cells)
+    see_stored_widgets(page, cells, keep)
+    see_every_picture(page, cells)
+
+    lab_driver.run_all(page)
+    see_every_picture(page, cells)
+    look_through(page, keep)
+    lab_driver.trust(page, path)
+    no_traceback(page, path)
+    work_every_widget(page, cells, keep)
+    assert page.locator(".jp-Notebook .jp-Cell").count() == len(cells), "a key reached JupyterLab"
+    assert not lab_driver.ours(page.complaints)
+
+    lab_driver.save(page, path)
+    for name, change in (("my-own-copy", {}), ("somebody-elses-copy", {"title": "not what was signed"})):
+        copy = path.with_name(f"{name}.ipynb")
+        saved = json.loads(path.read_text(encoding="utf-8"))
+        saved["metadata"] |= change
+        copy.write_text(json.dumps(saved), encoding="utf-8")
+        open_lesson(page, lab, copy.name, cells)
+        see_every_picture(page, cells)
+    see_stored_widgets(page, cells, lambda what: None)
+    keep("reopened")
+    assert not lab_driver.ours(page.complaints)
