@@ -51,7 +51,6 @@ def load_digits_images(
 
     if split not in SPLITS:
         raise ValueError(f"split must be one of {', '.join(SPLITS)}, got {split!r}")
-    _check_seed(seed)
     images, labels = (torch.from_numpy(array) for array in load_digits(return_X_y=True))
     chosen = split_in_three(labels, seed=seed)[split]
     return images[chosen].reshape(-1, 1, 8, 8).float() / 16, labels[chosen]
