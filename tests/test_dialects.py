@@ -1,4 +1,4 @@
-import inspect
+# ruff: noqa: E501 (one line for each wrong input)
 from functools import cache
 
 import numpy as np
@@ -20,10 +20,12 @@ from references import (
 )
 from safetensors.torch import load_file
 
-from vit_steps.dialects import DIALECTS, to_hugging_face, to_timm
+from vit_steps.dialects import DIALECTS, on_meta, read_sizes, recognise, to_hugging_face, to_timm
 from vit_steps.vit import ViT
 
 SIZE = Size((12, 12), 4, 24, 2, 3, 48, 5)
+ZERO = torch.zeros(1)
+NO_VIT = "no ViT in a dialect known here (timm, Hugging Face, torchvision, Google's npz, DINOv2)"
 BUILDERS = {
     "timm": timm_vit,
     "Hugging Face": hugging_face,
@@ -247,27 +249,126 @@ def test_weights_of_something_else_are_no_vit(name):
 @pytest.mark.parametrize(
     ("weights", "error", "message"),
     [
-        ({}, KeyError, "no keys"),
-        ([("cls_token", torch.zeros(1))], TypeError, "must map names to tensors, not list"),
-        ({3: torch.zeros(1)}, TypeError, "got the name 3"),
+        ({}, KeyError, f"state_dict has no keys: {NO_VIT}"),
+        ({"conv1": ZERO}, KeyError, f"state_dict has 'conv1': {NO_VIT}"),
+        ({"a": ZERO, "b": ZERO, "c": ZERO}, KeyError, f"state_dict has 'a', 'b', 'c': {NO_VIT}"),
+        ({"a": ZERO, "b": ZERO, "c": ZERO, "d": ZERO}, KeyError, f"state_dict has 'a', 'b', 'c' and 1 more: {NO_VIT}"),
+        ([("cls_token", ZERO)], TypeError, "state_dict must map names to tensors, not list"),
+        ({3: ZERO}, TypeError, "state_dict must map names to tensors, got the name 3"),
     ],
-)
+)  # fmt: skip
+@pytest.mark.usefixtures("doors_only")
 def test_what_is_no_state_dict_is_refused(weights, error, message):
-    with pytest.raises(error, match=message):
-        inspect.unwrap(to_timm)(weights)
+    with pytest.raises(error) as caught:
+        to_timm(weights)
+    assert caught.value.args[0] == message
 
 
 @pytest.mark.parametrize(
     ("weight", "message"),
     [
-        ([0.0], r"state_dict\['norm.bias'\] must be a tensor, not list"),
-        (torch.zeros(24, dtype=torch.int8), "floating-point numbers, got torch.int8"),
-        (np.array(["a"] * 24), "floating-point numbers, got <U1"),
+        ([0.0], "state_dict['norm.bias'] must be a tensor, not list"),
+        (torch.zeros(24, dtype=torch.int8), "state_dict['norm.bias'] must hold floating-point numbers, got torch.int8"),
+        (np.zeros(24, dtype=int), "state_dict['norm.bias'] must hold floating-point numbers, got int64"),
+        (np.array(["a"] * 24), "state_dict['norm.bias'] must hold floating-point numbers, got <U1"),
     ],
-)
+)  # fmt: skip
+@pytest.mark.usefixtures("doors_only")
 def test_what_is_no_weight_is_refused(weight, message):
-    with pytest.raises(TypeError, match=message):
-        inspect.unwrap(to_timm)({**_weights("timm"), "norm.bias": weight})
+    with pytest.raises(TypeError) as caught:
+        to_timm({**_weights("timm"), "norm.bias": weight})
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    ("dialect", "key", "shape", "message"),
+    [
+        ("timm", "cls_token", (24,), "cls_token has shape (24,), a ViT's has 3 axes, none of them empty"),
+        ("timm", "pos_embed", (1, 0, 24), "pos_embed has shape (1, 0, 24), a ViT's has 3 axes, none of them empty"),
+        ("timm", "head.weight", (5, 24, 1), "head.weight has shape (5, 24, 1), a ViT's has 2 axes, none of them empty"),
+        ("timm", "blocks.0.mlp.fc1.weight", (24,), "blocks.0.mlp.fc1.weight has shape (24,), a ViT's has 2 axes, none of them empty"),
+        ("timm", "patch_embed.proj.weight", (24, 3, 4, 6), "patch_embed.proj.weight cuts patches of 4 x 6, not squares"),
+        ("timm", "blocks.1.norm1.bias", (25,), "blocks.1.norm1.bias has shape (25,), the other weights need (24,)"),
+        ("timm", "blocks.1.attn.qkv.weight", (72, 25), "blocks.1.attn.qkv.weight has shape (72, 25), the other weights need (72, 24)"),
+        ("Hugging Face", "vit.layers.1.attention.q_proj.bias", (25,), "blocks.1.attn.q.bias and its key and value have different shapes: [(24,), (25,)]"),
+        ("DINOv2", "blocks.1.ls1.gamma", (25,), "blocks.1.ls1.gamma has shape (25,), blocks.1.attn.proj.weight (24, 24)"),
+        ("DINOv2", "blocks.0.ls2.gamma", (24, 1), "blocks.0.ls2.gamma has shape (24, 1), blocks.0.mlp.fc2.weight (24, 48)"),
+        ("Google's npz", "embedding/kernel", (4, 4, 72), "patch_embed.proj.weight has shape (4, 4, 72), Google's has 4 axes"),
+        ("Google's npz", "head/kernel", (24, 5, 1), "head.weight has shape (24, 5, 1), Google's has 2 axes"),
+    ],
+)  # fmt: skip
+def test_both_shapes_are_told(dialect, key, shape, message):
+    weights = _weights(dialect)
+    assert key in weights, list(weights)
+    with pytest.raises(ValueError) as caught:  # noqa: PT011 (the whole message is compared)
+        to_timm(weights | {key: torch.zeros(shape)})
+    assert str(caught.value) == message
+
+
+def test_a_part_that_is_there_in_two_spellings_or_belongs_to_no_vit_is_named():
+    weights = _weights("Hugging Face")
+    twice = weights | {key.replace("vit.", ""): weight for key, weight in weights.items() if "cls" in key}
+    with pytest.raises(ValueError) as caught:  # noqa: PT011
+        to_timm(twice)
+    assert str(caught.value) == (
+        "state_dict looks like Hugging Face, but says the same twice: "
+        "'vit.embeddings.cls_token', 'embeddings.cls_token'"
+    )
+    with pytest.raises(KeyError) as caught:
+        to_timm(_weights("timm") | {"norm": ZERO})
+    assert caught.value.args[0] == "state_dict looks like timm, but has 'norm', which no ViT has"
+
+
+def test_keys_without_a_place_are_named_with_every_reason_that_is_known():
+    strange = {"dist_token": ZERO, "fc_norm.weight": ZERO, "momentum": ZERO}
+    with pytest.raises(KeyError) as caught:
+        to_timm(_weights("timm") | strange)
+    assert caught.value.args[0] == (
+        "state_dict looks like timm, but these keys have no place here: 'dist_token', 'fc_norm.weight', "
+        "'momentum' (a distilled DeiT reads two extra tokens, this ViT reads one; "
+        "a norm after the pooling, where this ViT has it before)"
+    )
+    with pytest.raises(KeyError) as caught:
+        to_timm(_weights("timm") | {"momentum": ZERO})
+    assert caught.value.args[0] == (
+        "state_dict looks like timm, but these keys have no place here: 'momentum'"
+    )
+
+
+SHAPES = {name: torch.zeros(shape) for name, shape in {
+    "cls_token": (1, 1, 8), "pos_embed": (1, 5, 8), "patch_embed.proj.weight": (8, 3, 2, 2),
+    "blocks.0.mlp.fc1.weight": (12, 8), "blocks.11.norm1.bias": (8,), "head.weight": (7, 8),
+}.items()}  # fmt: skip
+
+
+def test_sizes_are_read_off_the_shapes():
+    sizes = {"patch_size": 2, "channels": 3, "dim": 8, "depth": 12, "mlp_dim": 12}
+    assert read_sizes(SHAPES) == sizes | {"num_classes": 7}
+    headless = {name: weight for name, weight in SHAPES.items() if name != "head.weight"}
+    assert read_sizes(headless) == sizes | {"num_classes": 0}
+
+
+@pytest.mark.parametrize(
+    ("function", "argument", "error", "message"),
+    [
+        (recognise, "cls_token", TypeError, "keys must be a collection of names, not str"),
+        (recognise, 3, TypeError, "keys must be a collection of names, not int"),
+        (recognise, ["cls_token", 3], TypeError, "keys must hold names, got 3"),
+        (read_sizes, [], TypeError, "weights must map names to tensors, not list"),
+        *[
+            (read_sizes, {key: w for key, w in SHAPES.items() if key != name}, KeyError, f"weights has no {name!r}")
+            for name in list(SHAPES)[:4]
+        ],
+        (read_sizes, SHAPES | {"cls_token": [0.0]}, TypeError, "weights['cls_token'] must be a tensor, not list"),
+        (on_meta, [3], TypeError, "config must map the names of ViT's arguments to numbers, not list"),
+        (on_meta, {"dim": 3}, TypeError, "config does not describe a ViT: missing a required argument: 'image_size'"),
+    ],
+)  # fmt: skip
+@pytest.mark.usefixtures("doors_only")
+def test_the_door_names_what_is_wrong(function, argument, error, message):
+    with pytest.raises(error) as caught:
+        function(argument)
+    assert caught.value.args[0] == message
 
 
 @pytest.mark.parametrize("num_classes", [0, 5])

@@ -239,6 +239,7 @@ KERNEL, PATCHES = torch.zeros(5, 3, 4, 4), torch.zeros(2, 4, 48)
         (patches2image, (torch.zeros(2, 9, 48), 4, (8, 8)), ValueError, "patches holds 9 patches, image_size (8, 8) with patch_size 4 needs 4"),
         (patches2image, (PATCHES, 4, (8, 30)), ValueError, "image_size width 30 is not a multiple of patch_size 4"),
         (patches2image, (torch.zeros(2, 4, 50), 4, (8, 8)), ValueError, "patch_dim 50 of patches is not a multiple of patch_size 4 squared, 16"),
+        (patches2image, (torch.zeros(2, 4, 24), 4, (8, 8)), ValueError, "patch_dim 24 of patches is not a multiple of patch_size 4 squared, 16"),
         (patches2image, (PATCHES, 4, 8), TypeError, "image_size must be (height, width), got 8"),
         (patches2image, (PATCHES, 4, (3, 8, 8)), TypeError, "image_size must be (height, width), got (3, 8, 8)"),
         (patches2image, (PATCHES, 4, (8, 8.0)), TypeError, "image_size width must be an integer, got 8.0"),

@@ -84,6 +84,13 @@ def test_sincos_is_the_table_of_mae(side, dim):
     torch.testing.assert_close(table, expected.detach(), atol=1e-6, rtol=0)
 
 
+def test_sincos_rounds_once_and_at_the_end():
+    # 2,000 columns: an angle computed in float32 would be off by 1e-4.
+    table = sincos_position((1, 2000), 64)
+    exact = sincos_by_loops(1, 2000, 64, 10000.0)
+    torch.testing.assert_close(table.double(), exact.double(), atol=1e-7, rtol=0)
+
+
 def test_sincos_counts_row_by_row():
     table = sincos_position((2, 3), 8)
     assert table.shape == (6, 8)

@@ -1,3 +1,4 @@
+# ruff: noqa: E501 (one line for each wrong input)
 import http.server
 import inspect
 import json
@@ -10,6 +11,7 @@ import sys
 import threading
 import time
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -32,7 +34,16 @@ from references import (
 from safetensors.torch import load_file, save_file
 from skimage import data
 
-from vit_steps.pretrained import Preprocess, Pretrained, load_pretrained, save_hugging_face, to_timm
+from vit_steps.pretrained import (
+    Preprocess,
+    Pretrained,
+    _damaged,
+    _hugging_face_preprocess,
+    _timm_preprocess,
+    load_pretrained,
+    save_hugging_face,
+    to_timm,
+)
 from vit_steps.vit import ViT
 
 SIZE = Size((32, 48), 8, 128, 2, 2, 192, 5)
@@ -245,6 +256,14 @@ def test_torchvisions_file_gets_torchvisions_preparation(tmp_path):
     photo = Image.fromarray(data.chelsea())
     ours = load_pretrained(tmp_path).preprocess(photo)
     assert difference(ours, ImageClassification(crop_size=224)(photo)[None]) < 1e-5
+
+
+def test_a_dialects_preparation_of_colours_says_nothing_about_grey_images(tmp_path):
+    weights = torchvision_vit(SQUARE, torch.float32).weights
+    weights["conv_proj.weight"] = weights["conv_proj.weight"][:, :1].clone()
+    torch.save(weights, tmp_path / "vit.pth")
+    preprocess = load_pretrained(tmp_path).preprocess
+    assert (preprocess.mean, preprocess.std) == (None, None)
 
 
 def test_weights_that_do_not_say_how_images_were_normalised_ask_for_it(tmp_path):
@@ -468,6 +487,29 @@ def test_a_whole_pickled_module_is_refused(tmp_path):
         load_pretrained(tmp_path)
 
 
+def test_a_file_that_only_bears_the_name_is_refused(tmp_path):
+    (tmp_path / "vit.npz").write_bytes(b"PK, but no zip")
+    assert _refusal(tmp_path / "vit.npz") == "FOLDER is damaged or cut short: it is no whole zip archive"
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (
+            "Weights only load failed.\nUnsupported global: GLOBAL os.mkdir was not allowed.\nMore.",
+            "holds more than numbers, and nothing in it was run: Unsupported global: GLOBAL os.mkdir",
+        ),
+        ("see: Unsupported operand 149", "holds more than numbers, and nothing in it was run: Unsupported operand 149"),
+        ("a GLOBAL os.mkdir here", "holds more than numbers, and nothing in it was run: GLOBAL os.mkdir"),
+        ("only with weights_only\nor not", "holds more than numbers, and nothing in it was run: only with weights_only"),
+        ("Object arrays: allow_PICKLE no\n!", "holds more than numbers, and nothing in it was run: Object arrays: allow_PICKLE no"),
+        ("\n header too small\nso", "is damaged or cut short: header too small"),
+    ],
+)  # fmt: skip
+def test_what_a_reader_complains_of_is_told_in_one_line(error, said):
+    assert _damaged(Path("vit.pth"), ValueError(error)) == f"vit.pth {said}"
+
+
 @pytest.mark.parametrize("share", [0.0, 0.001, 0.3, 0.9, 0.999])
 @pytest.mark.parametrize("suffix", [".safetensors", ".npz", ".pth"])
 def test_a_file_that_is_cut_short_is_refused_at_once(tmp_path, suffix, share):
@@ -514,12 +556,13 @@ def test_wrong_shapes_are_named(tmp_path):
 
 HUGGING_FACE_WRONG = {
     "num_attention_heads": (3, "dim 128 is not a multiple of num_heads 3"),
-    "hidden_act": ("quick_gelu", "hidden_act 'quick_gelu', only 'gelu' will do"),
+    "hidden_act": ("quick_gelu", "the config says hidden_act 'quick_gelu', only 'gelu' will do"),
     "hidden_size": (96, "the config says dim 96, the weights have 128"),
     "patch_size": (16, "the config says patch_size 16, the weights have 8"),
-    "num_channels": ([3, 1], r"the config says channels \[3, 1\], the weights have 3"),
+    "num_channels": ([3, 1], "the config says channels [3, 1], the weights have 3"),
     "num_hidden_layers": (3, "the config says depth 3, the weights have 2"),
-    "image_size": (64, r"image_size \(64, 64\), the position table has 25 patches"),
+    "intermediate_size": (193, "the config says mlp_dim 193, the weights have 192"),
+    "image_size": (64, "the config says image_size (64, 64), the position table has 25 patches"),
     "id2label": ({"0": "cat", "2": "dog"}, "id2label must name the classes 0 to 1, '1' is missing"),
 }
 
@@ -530,54 +573,139 @@ def test_a_config_that_does_not_fit_is_refused(tmp_path, key):
     save_hugging_face(ViT(**SQUARE._asdict()), tmp_path)
     config = json.loads((tmp_path / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps(config | {key: value}))
-    with pytest.raises(ValueError, match=message):
-        load_pretrained(tmp_path)
+    assert _refusal(tmp_path) == message
+
+
+def _refusal(source: object, error: type = ValueError, **options: object) -> str:
+    """What load_pretrained says; a temporary folder is written as FOLDER."""
+    with pytest.raises(error) as caught:
+        load_pretrained(source, **options)
+    return str(caught.value).replace(f"{source}{os.sep}", "FOLDER/").replace(str(source), "FOLDER")
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("{", "config.json is no JSON"),
-        ("[]", "must hold a JSON object, not list"),
-        ('{"model_type": "bert"}', "neither timm's nor that of a Hugging Face ViT"),
+        ("{", "FOLDER/config.json is no JSON: Expecting property name enclosed in double quotes: line 1 column 2 (char 1)"),
+        ("[]", "FOLDER/config.json must hold a JSON object, not list"),
+        ('{"model_type": "bert"}', "FOLDER/config.json is neither timm's nor that of a Hugging Face ViT"),
         ('{"hidden_size": 128, "id2label": {"0": "cat"}}', "the config names 1 classes, the head has 5"),
-        ('{"architecture": "vit", "global_pool": "map"}', "global_pool 'map', only 'token' or 'avg' will do"),
-        (
-            '{"architecture": "vit", "model_args": {"act_layer": "silu"}}',
-            "act_layer 'silu', only 'gelu' will do",
-        ),
-        ('{"architecture": "vit", "pretrained_cfg": {"crop_mode": "border"}}', "crop_mode 'border'"),
-        ('{"architecture": "vit", "pretrained_cfg": 3}', "is not built as configs are"),
-        ('{"architecture": "vit", "model_args": [1]}', "is not built as configs are"),
-        ('{"hidden_size": 128, "id2label": 7}', "is not built as configs are"),
-        ('{"architecture": [], "pretrained_cfg": {"interpolation": [1]}}', "interpolation must be one of"),
-        ('{"hidden_size": 128, "image_size": "big"}', "image_size must be one number or .* got 'big'"),
+        ('{"architecture": "vit", "global_pool": "map"}', "the config says global_pool 'map', only 'token' or 'avg' will do"),
+        ('{"architecture": "vit", "model_args": {"act_layer": "silu"}}', "the config says act_layer 'silu', only 'gelu' will do"),
+        ('{"architecture": "vit", "pretrained_cfg": {"crop_mode": "border"}}', "the config says crop_mode 'border', only 'center' or 'squash' will do"),
+        ('{"architecture": "vit", "num_features": 96}', "the config says dim 96, the weights have 128"),
+        ('{"architecture": "vit", "input_size": [1, 40, 40]}', "the config says channels 1, the weights have 3"),
+        ('{"pretrained_cfg": {"input_size": [3, 64, 40]}}', "the config says image_size (64, 40), the position table has 25 patches"),
+        ('{"architecture": "vit", "model_args": {"img_size": "big"}}', "image_size must be one number or (height, width), got 'big'"),
+        ('{"architecture": "vit", "label_names": {"0": "cat", "2": "dog"}}', "label_names must name the classes 0 to 1, '1' is missing"),
+        ('{"architecture": "vit", "pretrained_cfg": 3}', "the config beside FOLDER/model.safetensors is not built as configs are: AttributeError(\"'int' object has no attribute 'get'\")"),
+        ('{"architecture": "vit", "model_args": [1]}', "the config beside FOLDER/model.safetensors is not built as configs are: TypeError(\"'list' object is not a mapping\")"),
+        ('{"hidden_size": 128, "id2label": 7}', "the config beside FOLDER/model.safetensors is not built as configs are: TypeError(\"object of type 'int' has no len()\")"),
+        ('{"architecture": [], "pretrained_cfg": {"interpolation": [1]}}', "interpolation must be one of nearest, lanczos, bilinear, bicubic, box, hamming, got '[1]'"),
+        ('{"hidden_size": 128, "image_size": "big"}', "image_size must be one number or (height, width), got 'big'"),
+        ('{"hidden_size": 128, "image_size": [40]}', "image_size must be one number or (height, width), got [40]"),
+        ('{"hidden_size": 128, "image_size": [40, 40.0]}', "image_size must be one number or (height, width), got [40, 40.0]"),
     ],
-)
+)  # fmt: skip
+@pytest.mark.usefixtures("doors_only")
 def test_a_config_that_cannot_be_read_is_refused(tmp_path, text, message):
     save_file(timm_vit(SQUARE, torch.float32).weights, tmp_path / "model.safetensors")
     (tmp_path / "config.json").write_text(text)
-    with pytest.raises(ValueError, match=message):
-        load_pretrained(tmp_path)
+    assert _refusal(tmp_path) == message
+
+
+PROCESSOR = "preprocessor_config.json"
 
 
 @pytest.mark.parametrize(
     ("processor", "message"),
     [
-        ({"do_resize": False}, "do_resize False, only True will do"),
-        ({"rescale_factor": 1.0}, "rescale_factor 1.0"),
-        ({"size": {"shortest_edge": 40}}, "crops nothing"),
-        ({"size": {"longest_edge": 40}}, "not in whole pixels"),
-        ({"size": 50, "crop_size": {"height": 40, "width": 30}, "do_center_crop": True}, "another shape"),
-        ({"size": 40, "crop_size": 50, "do_center_crop": True}, "crop_pct"),
-        ({"size": 40, "resample": 9}, "got 'resample 9'"),
+        ({"do_resize": False}, "the config says do_resize False, only True will do"),
+        ({"do_rescale": False}, "the config says do_rescale False, only True will do"),
+        ({"rescale_factor": 1.0}, "the config says rescale_factor 1.0, only 0.00392156862745098 will do"),
+        ({"size": {"shortest_edge": 40}}, f"{PROCESSOR} resizes the shorter side and crops nothing: no fixed size"),
+        ({"size": {"longest_edge": 40}}, f"{PROCESSOR} says size {{'longest_edge': 40}}, crop_size {{'longest_edge': 40}}: not in whole pixels"),
+        ({"size": 0}, f"{PROCESSOR} says size {{'height': 0, 'width': 0}}, crop_size {{'height': 0, 'width': 0}}: not in whole pixels"),
+        ({"size": 50, "crop_size": {"height": 40, "width": 30}, "do_center_crop": True}, f"{PROCESSOR} crops size {{'height': 50, 'width': 50}} to {{'height': 40, 'width': 30}}, which is another shape"),
+        ({"size": 40, "crop_size": 50, "do_center_crop": True}, "crop_pct must be a number above 0 and not above 1, got Fraction(5, 4)"),
+        ({"size": 40, "resample": 9}, "interpolation must be one of nearest, lanczos, bilinear, bicubic, box, hamming, got 'resample 9'"),
     ],
-)
+)  # fmt: skip
 def test_a_preparation_that_we_do_not_have_is_refused(tmp_path, processor, message):
     save_hugging_face(ViT(**SQUARE._asdict()), tmp_path)
-    (tmp_path / "preprocessor_config.json").write_text(json.dumps(processor))
-    with pytest.raises(ValueError, match=message):
-        load_pretrained(tmp_path)
+    (tmp_path / PROCESSOR).write_text(json.dumps(processor))
+    assert _refusal(tmp_path) == message
+
+
+VIT, BIT, DEIT = ({"image_processor_type": f"{kind}ImageProcessor"} for kind in ("ViT", "Bit", "DeiT"))
+
+
+@pytest.mark.parametrize(
+    ("processor", "crop_pct", "squash", "interpolation"),
+    [
+        ({}, 1, True, "bilinear"),
+        ({"do_center_crop": True, "crop_size": 112}, Fraction(112, 224), True, "bilinear"),
+        ({"do_center_crop": True, "size": 256}, Fraction(224, 256), True, "bilinear"),
+        (VIT | {"size": 1}, 1, True, "bilinear"),
+        (BIT | {"size": 256, "crop_size": 192}, Fraction(192, 256), False, "bicubic"),
+        (BIT | {"size": 256}, Fraction(224, 256), False, "bicubic"),
+        (DEIT | {"size": 256}, Fraction(224, 256), True, "bicubic"),
+        (
+            {"feature_extractor_type": "DeiTFeatureExtractor", "size": 256},
+            Fraction(224, 256),
+            True,
+            "bicubic",
+        ),
+        (DEIT | {"size": 256, "do_center_crop": False}, 1, True, "bicubic"),
+    ],
+)
+def test_what_a_preparation_does_not_say_is_what_its_class_does(processor, crop_pct, squash, interpolation):
+    known = _hugging_face_preprocess(processor)
+    assert known == {
+        "mean": None,
+        "std": None,
+        "crop_pct": crop_pct,
+        "squash": squash,
+        "interpolation": interpolation,
+        "floor": True,
+    }
+
+
+def test_what_timm_does_not_say_is_what_it_does():
+    assert _timm_preprocess({"mean": [0, 1, 0.5]}) == {
+        "mean": (0.0, 1.0, 0.5),
+        "std": None,
+        "crop_pct": 0.875,
+        "squash": False,
+        "interpolation": "bicubic",
+    }
+
+
+@pytest.mark.parametrize(
+    ("beside", "image_size", "num_heads"),
+    [
+        ({"model_args": {"img_size": [32, 48], "num_heads": 4}, "input_size": [3, 40, 40]}, (32, 48), 4),
+        ({"pretrained_cfg": {"input_size": [3, 32, 48]}}, (32, 48), 2),
+        ({"model_args": {"num_heads": 8}, "pretrained_cfg": {"input_size": [3, 48, 32]}}, (48, 32), 8),
+    ],
+)
+def test_timms_config_tells_the_image_size_and_the_heads(tmp_path, beside, image_size, num_heads):
+    save_file(timm_vit(SIZE, torch.float32).weights, tmp_path / "model.safetensors")
+    (tmp_path / "config.json").write_text(json.dumps({"architecture": "vit"} | beside))
+    model = load_pretrained(tmp_path).model
+    assert (model.image_size, model.config["num_heads"]) == (image_size, num_heads)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [["n0", "n1", "n2", "n3", "n4"], {"1": "n1", "0": "n0", "3": "n3", "4": "n4", "2": "n2"}],
+    ids=["list", "mapping"],
+)
+def test_timms_names_stand_where_a_description_is_missing(tmp_path, names):
+    save_file(timm_vit(SQUARE, torch.float32).weights, tmp_path / "model.safetensors")
+    config = {"architecture": "vit", "label_names": names, "label_descriptions": {"n1": "goldfish"}}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    assert load_pretrained(tmp_path).labels == ["n0", "goldfish", "n2", "n3", "n4"]
 
 
 def test_heads_that_cannot_be_known_are_asked_for(tmp_path):
@@ -600,34 +728,42 @@ def test_heads_that_contradict_the_source_are_refused(tmp_path):
         load_pretrained(tmp_path, num_heads=4)
 
 
+NO_SOURCE = "and it is no Hub name such as 'owner/name'"
+
+
 @pytest.mark.parametrize(
     ("source", "error", "message"),
     [
-        ("no/such/folder/model.safetensors", FileNotFoundError, "there is no file or folder no/such"),
-        (
-            "weights/model.safetensors",
-            FileNotFoundError,
-            "there is no file or folder weights/model.safetensors",
-        ),
-        ("../weights", FileNotFoundError, r"there is no file or folder \.\./weights"),
-        ("vit_base_patch16_224", FileNotFoundError, "no Hub name such as 'owner/name'"),
-        (Path("google/vit-base-patch16-224"), FileNotFoundError, "there is no file or folder google"),
-        (__file__, ValueError, "is none of the files that are read here"),
+        ("no/such/model.pth", FileNotFoundError, f"there is no file or folder no/such/model.pth, {NO_SOURCE}"),
+        ("weights/vit.pth", FileNotFoundError, f"there is no file or folder weights/vit.pth, {NO_SOURCE}"),
+        ("../weights", FileNotFoundError, f"there is no file or folder ../weights, {NO_SOURCE}"),
+        ("a/b/c", FileNotFoundError, f"there is no file or folder a/b/c, {NO_SOURCE}"),
+        ("vit_base", FileNotFoundError, f"there is no file or folder vit_base, {NO_SOURCE}"),
+        (Path("google/vit"), FileNotFoundError, f"there is no file or folder google/vit, {NO_SOURCE}"),
+        (__file__, ValueError, f"{__file__} is none of the files that are read here (.safetensors, .npz, .pth, .pt, .bin)"),
         (3, TypeError, "source must be a path or a Hub name, not int"),
     ],
-)
+)  # fmt: skip
 def test_a_source_that_is_not_there_is_named(source, error, message):
-    with pytest.raises(error, match=message):
+    with pytest.raises(error) as caught:
         inspect.unwrap(load_pretrained)(source)
+    assert str(caught.value) == message
 
 
 def test_a_folder_without_weights_or_with_too_many_is_refused(tmp_path):
-    with pytest.raises(FileNotFoundError, match="holds no file with weights"):
-        load_pretrained(tmp_path)
-    for name in ("a.pth", "b.npz"):
+    files = ".safetensors, .npz, .pth, .pt, .bin"
+    assert _refusal(tmp_path, FileNotFoundError) == f"FOLDER holds no file with weights ({files})"
+    for name in ("b.npz", "a.pth"):
         (tmp_path / name).touch()
-    with pytest.raises(ValueError, match=r"several files with weights, name one: a\.pth, b\.npz"):
-        load_pretrained(tmp_path)
+    assert _refusal(tmp_path) == "FOLDER holds several files with weights, name one: a.pth, b.npz"
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "pytorch_model.bin"])
+def test_of_several_files_the_one_that_libraries_write_is_taken(tmp_path, name):
+    weights = timm_vit(SQUARE, torch.float32).weights
+    (save_file if name.endswith("safetensors") else torch.save)(weights, tmp_path / name)
+    (tmp_path / "another.pth").write_bytes(b"not read")
+    assert load_pretrained(tmp_path).model.config["dim"] == 128
 
 
 # The Hub, played by a server on this machine.
@@ -734,6 +870,41 @@ def test_a_name_on_the_hub_is_fetched_once_and_then_read_from_the_cache(hub, tmp
     assert said == [expected, missing, expected, expected, silent, expected]
     fetched = {path.name for path in (tmp_path / "cache").rglob("models--somebody--vit/snapshots/*/*")}
     assert fetched == {"config.json", "preprocessor_config.json", "model.safetensors"}
+
+
+@pytest.fixture
+def online(hub, monkeypatch, tmp_path):
+    """The Hub on this machine, asked by this process, with an empty cache."""
+    endpoint, expected = hub
+    template = f"{endpoint}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
+    monkeypatch.setattr("huggingface_hub.file_download.HUGGINGFACE_CO_URL_TEMPLATE", template, raising=False)
+    for name, value in {
+        "ENDPOINT": endpoint,
+        "HUGGINGFACE_CO_URL_TEMPLATE": template,
+        "HF_HUB_OFFLINE": False,
+        "HF_HUB_CACHE": str(tmp_path / "cache"),
+    }.items():
+        monkeypatch.setattr(f"huggingface_hub.constants.{name}", value)
+    return expected
+
+
+@pytest.mark.parametrize("name", ["somebody/vit", "somebody/old"])
+def test_a_name_is_fetched_with_what_stands_beside_it(online, name):
+    loaded = load_pretrained(name)
+    logits = loaded.model(torch.full((1, 3, 40, 40), 0.3)).sum().item()
+    assert f"{logits:.6f} {loaded.labels[0]}" == online
+    assert (loaded.preprocess.mean is None) == (name == "somebody/old")
+
+
+def test_what_the_hub_does_not_have_is_named(online, hub, tmp_path):
+    with pytest.raises(FileNotFoundError) as caught:
+        load_pretrained("somebody/else")
+    assert str(caught.value) == "there is no folder somebody/else, and no such public model on the Hub"
+    (tmp_path / "hub" / "bare").mkdir()
+    with pytest.raises(FileNotFoundError) as caught:
+        load_pretrained("somebody/bare")
+    files = "model.safetensors, pytorch_model.bin"
+    assert str(caught.value) == f"somebody/bare has no file with weights on the Hub ({files})"
 
 
 def test_offline_a_name_that_is_not_in_the_cache_is_an_error_at_once(monkeypatch, tmp_path):
