@@ -150,6 +150,18 @@ def test_the_explorer_answers_keys_and_pointer(visit):
     assert not explorer.locator(".stored").is_visible()
 
 
+def test_the_explorer_writes_in_the_page_s_colour(visit):
+    explorer = visit("4_encoder").locator(".awake")
+    # The words "CLS token" stand beside the token's square; of their opaque pixels, the darkest red.
+    darkest = """(canvas) => {
+      const { data } = canvas.getContext("2d").getImageData(40, 0, 70, 30);
+      const reds = data.filter((_, place) => place % 4 === 0);
+      return Math.min(...reds.filter((_, pixel) => data[4 * pixel + 3] > 250));
+    }"""
+    for canvas in explorer.locator("canvas").all():
+        assert canvas.evaluate(darkest) < 60
+
+
 def test_the_picker_answers_keys(visit):
     picker = visit("3_position_embedding").locator(".awake")
     before = canvases(picker)

@@ -22,11 +22,10 @@ const modelOf = (state) => {
 async function wake(widget) {
   const { script, state } = JSON.parse(widget.querySelector("script").textContent);
   const address = URL.createObjectURL(new Blob([script], { type: "text/javascript" }));
-  const el = document.createElement("div");
+  const el = widget.appendChild(document.createElement("div"));
   el.className = "alive";
   await (await import(address)).default.render({ model: modelOf(state), el });
   URL.revokeObjectURL(address);
-  widget.append(el);
   widget.classList.add("awake"); // hides the picture, but on paper
 }
 
