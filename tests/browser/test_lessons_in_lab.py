@@ -34,6 +34,14 @@ PAINTED = """
     .filter((picture) => (picture.naturalWidth ?? picture.width) > 0 && picture.offsetWidth > 0).length)
 """
 
+# JupyterLab fills a window in the frames after it was scrolled.
+SCROLL = """
+async (panel, top) => {
+  panel.scrollTop = top;
+  for (let frame = 0; frame < 10; frame++) await new Promise(requestAnimationFrame);
+}
+"""
+
 
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory):
@@ -146,7 +154,7 @@ def look_through(page, keep) -> None:
     panel = page.locator(".jp-WindowedPanel-outer")
     height, step = panel.evaluate("(panel) => [panel.scrollHeight, panel.clientHeight]")
     for number in range(-(-height // step)):
-        panel.evaluate("(panel, top) => { panel.scrollTop = top; }", number * step)
+        panel.evaluate(SCROLL, number * step)
         keep(f"{number + 1:02}")
     page.set_viewport_size({"width": 1280, "height": 900})
 

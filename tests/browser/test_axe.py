@@ -1,0 +1,68 @@
+"""axe-core looks for what shuts people out: in widgets, light and dark, and in the pages of `make site`."""
+
+import importlib.resources
+import importlib.util
+
+import lab_driver
+import offline_pages
+import pytest
+from test_widgets_alone import MAKERS, show
+
+if lab_driver.missing():
+    pytest.skip(lab_driver.missing(), allow_module_level=True)
+if importlib.util.find_spec("axe_playwright_python") is None:
+    missing = "no axe-core, so nobody looks for what shuts people out: pip install axe-playwright-python"
+    pytest.skip(missing, allow_module_level=True)
+
+AXE = importlib.resources.files("axe_playwright_python").joinpath("axe.min.js").read_text(encoding="utf-8")
+SERIOUS = {"serious", "critical"}
+# What JupyterLab's dark theme gives to whatever stands in a notebook.
+DARK = """
+:root { --jp-content-font-color1: #fff; --jp-content-font-color2: rgba(255, 255, 255, 0.7); }
+body { background: #111; }
+"""
+LIGHT = "body { background: white; }"
+
+
+def violations(page, where: str = "html") -> list[str]:
+    """What axe-core calls serious, each with its place."""
+    page.evaluate(AXE)
+    report = page.evaluate(
+        "(where) => axe.run(where, { preload: false })", where
+    )  # it would fetch styles again
+    assert report["passes"], f"axe found nothing to look at in {where}"
+    return [
+        f"{found['id']}: {node['html'][:160]}"
+        for found in report["violations"]
+        if found["impact"] in SERIOUS
+        for node in found["nodes"]
+    ]
+
+
+def test_axe_finds_what_is_wrong(page):
+    page.set_content(
+        '<html lang="en"><title>t</title><img src="data:,"><p style="color: #ccc">pale</p><input></html>'
+    )
+    assert {found.partition(":")[0] for found in violations(page)} >= {"image-alt", "color-contrast", "label"}
+
+
+@pytest.mark.parametrize("theme", [LIGHT, DARK], ids=["light", "dark"])
+@pytest.mark.parametrize("name", MAKERS)
+def test_a_widget_shuts_nobody_out(page, name, theme):
+    show(page, MAKERS[name]())
+    page.add_style_tag(content=theme)
+    page.wait_for_selector(".vit-steps img, .vit-steps canvas")
+    assert violations(page, ".vit-steps") == []
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    return offline_pages.build("site", tmp_path_factory.mktemp("pages") / "site")
+
+
+@pytest.mark.parametrize("name", ["index", *offline_pages.LESSONS])
+def test_an_exported_page_shuts_nobody_out(browser, site, name):
+    with offline_pages.visitor(browser, site) as visit:
+        page = visit(name)
+        page.evaluate("document.querySelectorAll('details').forEach((folded) => { folded.open = true; })")
+        assert violations(page) == []
