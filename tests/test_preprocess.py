@@ -256,6 +256,7 @@ def test_sizes_shares_and_statistics_at_their_bounds_are_fine():
     smallest = Preprocess(size=(1, 1), mean=(-1.0,), std=(5.0,), crop_pct=1)
     assert smallest(_photo()).shape == (1, 1, 1, 1)
     assert Preprocess(size=(1, 1)).mean is None
+    assert _squash()(_photo(1, 9)).shape == _squash()(_photo(9, 1)).shape == (1, 3, 40, 56)
 
 
 AXES = "image must have the axes (3 height width) or (batch 3 height width), got shape"
