@@ -91,6 +91,11 @@ def read(path: Path) -> list[SimpleNamespace]:
     return cells
 
 
+def hand_of(cell):
+    """Who works the widget of a cell; nobody where there is none of ours."""
+    return next((hand for name, hand in HANDS.items() if f"{name}(" in cell.source), None)
+
+
 def in_page(page, number: int):
     return page.locator(".jp-Notebook .jp-Cell").nth(number)
 
@@ -113,7 +118,7 @@ def see_stored_widgets(page, cells: list, keep) -> None:
     """As long as nobody trusts the notebook, widgets are a picture, or words, and a sentence below."""
     assert page.locator(".vit-steps, .jupyter-widgets").count() == 0
     for number, cell in enumerate(cells):
-        if any(VIEW in shown and PICTURE in shown for shown in cell.shown):
+        if hand_of(cell):
             assert page.evaluate(PAINTED)[number] == 1, cell.id
             read_a_sentence(page, number + 1)
             keep("untrusted")
@@ -132,8 +137,7 @@ def read_a_sentence(page, number: int) -> None:
 
 def work_every_widget(page, cells: list, keep) -> None:
     for number, cell in enumerate(cells):
-        if any(VIEW in shown and PICTURE in shown for shown in cell.shown):
-            (work,) = (hand for name, hand in HANDS.items() if f"{name}(" in cell.source)
+        if work := hand_of(cell):
             work(page, in_page(page, number).locator(".vit-steps"))
             keep("worked")
 
