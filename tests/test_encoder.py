@@ -254,6 +254,10 @@ def attn(tokens):
     return tokens, None
 
 
+def nothing(tokens):
+    return None
+
+
 def one_row(tokens):
     return tokens[:, :1], None
 
@@ -292,6 +296,9 @@ def one_component(tokens):
                 (attend, (TOKENS, lambda t: (t, t, t), PROJ, 3), TypeError, "what qkv gave must be a torch.Tensor, not tuple"),
                 (attend, (TOKENS, lambda t: t[0], PROJ, 3), ValueError, "what qkv gave must have the axes (batch tokens 3*dim), got shape (5, 12)"),
                 (attend, (TOKENS, QKV, PROJ, 5), ValueError, "dim 12 of tokens is not a multiple of num_heads 5"),
+                (attend, (TOKENS, None, PROJ, 3), TypeError, "qkv must be callable, not NoneType"),
+                (attend, (TOKENS, QKV, 1, 3), TypeError, "proj must be callable, not int"),
+                (attend, (TOKENS, QKV, nothing, 3), TypeError, "proj must give a torch.Tensor, not NoneType"),
                 (attend, (TOKENS[0], QKV, PROJ, 3), ValueError, "tokens must have the axes (batch tokens dim), got shape (5, 12)"),
                 (attend, (TOKENS.int(), QKV, PROJ, 3), TypeError, "tokens must be floating point, got torch.int32"),
                 (attend, (None, QKV, PROJ, 3), TypeError, "tokens must be a torch.Tensor, not NoneType"),
@@ -304,6 +311,20 @@ def one_component(tokens):
         (encoder_block, (TOKENS, PROJ, attn, PROJ, one_component), ValueError, "mlp gave shape (2, 5, 1) for tokens of shape (2, 5, 12)"),
         (encoder_block, (TOKENS[0], PROJ, attn, PROJ, PROJ), ValueError, "tokens must have the axes (batch tokens dim), got shape (5, 12)"),
         (encoder_block, (TOKENS.bool(), PROJ, attn, PROJ, PROJ), TypeError, "tokens must be floating point, got torch.bool"),
+        *[
+            case
+            for block, see in ((encoder_block, attn), (cls_block, one_row))
+            for case in [
+                (block, (TOKENS, None, see, PROJ, PROJ), TypeError, "norm1 must be callable, not NoneType"),
+                (block, (TOKENS, PROJ, "attn", PROJ, PROJ), TypeError, "attn must be callable, not str"),
+                (block, (TOKENS, PROJ, see, 1, PROJ), TypeError, "norm2 must be callable, not int"),
+                (block, (TOKENS, PROJ, see, PROJ, []), TypeError, "mlp must be callable, not list"),
+                (block, (TOKENS, nothing, see, PROJ, PROJ), TypeError, "norm1 must give a torch.Tensor, not NoneType"),
+                (block, (TOKENS, one_component, see, PROJ, PROJ), ValueError, "norm1 gave shape (2, 5, 1) for tokens of shape (2, 5, 12)"),
+                (block, (TOKENS, PROJ, see, nothing, PROJ), TypeError, "norm2 must give a torch.Tensor, not NoneType"),
+                (block, (TOKENS, PROJ, see, PROJ, nothing), TypeError, "mlp must give a torch.Tensor, not NoneType"),
+            ]
+        ],
         (cls_block, (TOKENS, PROJ, attn, PROJ, PROJ), ValueError, "attn gave shape (2, 5, 12) for tokens of shape (2, 1, 12)"),
         (cls_block, (TOKENS, PROJ, one_row, PROJ, one_component), ValueError, "mlp gave shape (2, 1, 1) for tokens of shape (2, 1, 12)"),
         (cls_block, (TOKENS, PROJ, PROJ, PROJ, PROJ), TypeError, "attn must return (tokens, weights), got Tensor"),

@@ -45,9 +45,10 @@ def classify(
 
     Raises:
         ValueError: too few tokens for ``pool``.
-        TypeError: ``tokens`` is not a tensor.
+        TypeError: ``tokens`` is not a tensor, or "head must be callable, not NoneType".
     """
     _check_tokens(tokens, at_least=1, who="classify")
+    norm, pool, head = _give_tensors(norm=norm, pool=pool, head=head)
     return head(pool(norm(tokens)))
 
 
@@ -84,6 +85,24 @@ def _check_tokens(tokens: Tensor, at_least: int, who: str) -> None:
         raise TypeError(f"tokens must be floating point, got {tokens.dtype}")
     if tokens.shape[1] < at_least:
         raise ValueError(f"tokens has {tokens.shape[1]} tokens, {who} needs at least {at_least}")
+
+
+def _give_tensors(**functions: Callable) -> list[Callable]:
+    return [_checked(name, function) for name, function in functions.items()]
+
+
+def _checked(name: str, function: Callable) -> Callable:
+    """Make a callable say its own name where it gives no tensor."""
+    if not callable(function):
+        raise TypeError(f"{name} must be callable, not {type(function).__name__}")
+
+    def call(tokens: Tensor) -> Tensor:
+        given = function(tokens)
+        if not isinstance(given, Tensor):
+            raise TypeError(f"{name} must give a torch.Tensor, not {type(given).__name__}")
+        return given
+
+    return call
 
 
 def _check_scores(logits: Tensor) -> Tensor:

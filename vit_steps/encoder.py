@@ -67,9 +67,11 @@ def self_attention(
 
     Raises:
         ValueError: "qkv gave width 20 for tokens of dim 8, 24 is needed", or heads that do not divide dim.
-        TypeError: ``tokens`` is not a floating-point tensor, or ``num_heads`` is not an integer.
+        TypeError: ``tokens`` is not a floating-point tensor, ``num_heads`` is not an integer, or
+            "proj must be callable, not NoneType".
     """
     query, key, value = _project_heads(tokens, qkv, num_heads)
+    proj = _checked("proj", proj)
     weights = attention_weights(query, key)
     return proj(merge_heads(weights @ value)), weights
 
@@ -91,6 +93,7 @@ def fused_attention(
         The new tokens, and ``None`` where the weights would be, as ``nn.MultiheadAttention`` does.
     """
     query, key, value = _project_heads(tokens, qkv, num_heads)
+    proj = _checked("proj", proj)
     if num_queries is not None:
         query = query[:, :, : _check_queries(num_queries, query.shape[2])]
     return proj(merge_heads(F.scaled_dot_product_attention(query, key, value))), None
@@ -119,9 +122,11 @@ def encoder_block(
     """
     _check_axes("tokens", tokens, "batch tokens dim")
     _check_floating("tokens", tokens)
-    attended, weights = _check_attended(attn(norm1(tokens)))
-    tokens = tokens + _check_shape("attn", attended, tokens)
-    return tokens + _check_shape("mlp", mlp(norm2(tokens)), tokens), weights
+    norm1, norm2, mlp = _keep_shape(norm1=norm1, norm2=norm2, mlp=mlp)
+    attn = _checked_attention(attn, expected=tokens)
+    attended, weights = attn(norm1(tokens))
+    tokens = tokens + attended
+    return tokens + mlp(norm2(tokens)), weights
 
 
 def cls_block(
@@ -143,15 +148,17 @@ def cls_block(
     """
     _check_axes("tokens", tokens, "batch tokens dim")
     _check_floating("tokens", tokens)
-    attended, weights = _check_attended(attn(norm1(tokens)))
-    cls_token = tokens[:, :1]
-    cls_token = cls_token + _check_shape("attn", attended, cls_token)
-    return cls_token + _check_shape("mlp", mlp(norm2(cls_token)), cls_token), weights
+    norm1, norm2, mlp = _keep_shape(norm1=norm1, norm2=norm2, mlp=mlp)
+    attn = _checked_attention(attn, expected=tokens[:, :1])
+    attended, weights = attn(norm1(tokens))
+    cls_token = tokens[:, :1] + attended
+    return cls_token + mlp(norm2(cls_token)), weights
 
 
 def _project_heads(tokens: Tensor, qkv: Callable, num_heads: int) -> list[Tensor]:
     _check_axes("tokens", tokens, "batch tokens dim")
     _check_floating("tokens", tokens)
+    _check_callable("qkv", qkv)
     projected = qkv(tokens)
     _check_axes("what qkv gave", projected, "batch tokens 3*dim")
     if projected.shape[-1] != 3 * tokens.shape[2]:
@@ -210,17 +217,43 @@ def _check_query_key(query: Tensor, key: Tensor) -> None:
         raise ValueError(f"query is on {query.device}, key is on {key.device}: they must be on the same")
 
 
-def _check_attended(result: tuple) -> tuple:
-    # A bare tensor of two images would unpack without a complaint, one image as tokens and one as weights.
-    if not isinstance(result, tuple) or len(result) != 2:
-        raise TypeError(f"attn must return (tokens, weights), got {type(result).__name__}")
-    return result
+def _checked(name: str, function: Callable, *, keep_shape: bool = False) -> Callable:
+    """Make a callable say its own name where it gives no tensor, or one of another shape."""
+    _check_callable(name, function)
+
+    def call(tokens: Tensor) -> Tensor:
+        given = function(tokens)
+        return _check_shape(name, given, tokens if keep_shape else given)
+
+    return call
 
 
-def _check_shape(name: str, added: Tensor, tokens: Tensor) -> Tensor:
+def _keep_shape(**functions: Callable) -> list[Callable]:
+    return [_checked(name, function, keep_shape=True) for name, function in functions.items()]
+
+
+def _check_callable(name: str, function: Callable) -> None:
+    if not callable(function):
+        raise TypeError(f"{name} must be callable, not {type(function).__name__}")
+
+
+def _checked_attention(attn: Callable, expected: Tensor) -> Callable:
+    _check_callable("attn", attn)
+
+    def call(tokens: Tensor) -> tuple[Tensor, Tensor | None]:
+        given = attn(tokens)
+        # A bare tensor of two images would unpack without a complaint, one image as tokens and one as weights.
+        if not isinstance(given, tuple) or len(given) != 2:
+            raise TypeError(f"attn must return (tokens, weights), got {type(given).__name__}")
+        return _check_shape("attn", given[0], expected), given[1]
+
+    return call
+
+
+def _check_shape(name: str, given: Tensor, tokens: Tensor) -> Tensor:
     # A sum would broadcast a wrong shape without a complaint.
-    if not isinstance(added, Tensor):
-        raise TypeError(f"{name} must give a torch.Tensor, not {type(added).__name__}")
-    if added.shape != tokens.shape:
-        raise ValueError(f"{name} gave shape {tuple(added.shape)} for tokens of shape {tuple(tokens.shape)}")
-    return added
+    if not isinstance(given, Tensor):
+        raise TypeError(f"{name} must give a torch.Tensor, not {type(given).__name__}")
+    if given.shape != tokens.shape:
+        raise ValueError(f"{name} gave shape {tuple(given.shape)} for tokens of shape {tuple(tokens.shape)}")
+    return given

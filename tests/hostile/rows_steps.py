@@ -133,15 +133,6 @@ FINE = {
         "labels": {"numbers": "given back as they are"},
     },
 }
-# Python's own TypeError says of these that they cannot be called.
-CALLED = dict.fromkeys(("None", "1", "'text'", "gives None"), "its error is Python's own")
-SKIP = {
-    "self_attention": {"qkv": CALLED, "proj": CALLED},
-    "fused_attention": {"qkv": CALLED, "proj": CALLED},
-    "encoder_block": {"norm1": CALLED, "attn": CALLED, "norm2": CALLED, "mlp": CALLED},
-    "cls_block": {"norm1": CALLED, "attn": CALLED, "norm2": CALLED, "mlp": CALLED},
-    "classify": {"norm": CALLED, "head": CALLED},
-}
 NAMES = {
     "prepend_cls": {"tokens": "cls_token has shape"},
     "self_attention": {"tokens": "head_dim"},
@@ -155,7 +146,6 @@ ROWS = {
         make,
         fine=FINE.get(name, {}),
         names=NAMES.get(name, {}),
-        skip=SKIP.get(name, {}),
     )
     for name, make in CALLS.items()
 }
