@@ -242,7 +242,7 @@ def _checked_attention(attn: Callable, expected: Tensor) -> Callable:
 
     def call(tokens: Tensor) -> tuple[Tensor, Tensor | None]:
         given = attn(tokens)
-        # A bare tensor of two images would unpack without a complaint, one image as tokens and one as weights.
+        # A bare tensor of two images would unpack unnoticed, one image as tokens and one as weights.
         if not isinstance(given, tuple) or len(given) != 2:
             raise TypeError(f"attn must return (tokens, weights), got {type(given).__name__}")
         return _check_shape("attn", given[0], expected), given[1]
