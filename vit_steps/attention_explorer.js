@@ -127,8 +127,10 @@ function placeOf(token, { numCls, cols }) {
 
 function tokenUnder(event, view, { rows, cols, side, top, numCls }) {
   const box = view.getBoundingClientRect();
-  const [row, col] = [event.clientY - box.top - top, event.clientX - box.left].map((p) => Math.floor(p / side));
-  if (event.clientY - box.top < top) return event.clientX - box.left < CLS_SIDE ? 0 : undefined;
+  const scale = box.width / view.offsetWidth; // a slide is drawn larger or smaller than it is laid out
+  const [down, right] = [(event.clientY - box.top) / scale, (event.clientX - box.left) / scale];
+  if (down < top) return right < CLS_SIDE ? 0 : undefined;
+  const [row, col] = [down - top, right].map((place) => Math.floor(place / side));
   return row < rows && col >= 0 && col < cols ? numCls + row * cols + col : undefined;
 }
 

@@ -80,7 +80,8 @@ function distance([y, x], [y0, x0], [y1, x1]) {
 
 function pixelUnder(event, pad) {
   const box = pad.getBoundingClientRect();
-  return [(event.clientY - box.top) / SIDE - 0.5, (event.clientX - box.left) / SIDE - 0.5];
+  const side = SIDE * (box.width / pad.offsetWidth); // a slide is drawn larger or smaller than it is laid out
+  return [(event.clientY - box.top) / side - 0.5, (event.clientX - box.left) / side - 0.5];
 }
 
 // ---- drawing ----

@@ -178,6 +178,18 @@ def test_pointing_looks_and_clicking_stays(explorer, weights):
     assert sentence(explorer) == expected(weights, 0, 2, "mean", 5)
 
 
+@pytest.mark.parametrize("scale", [0.6, 1.5])
+def test_pointing_hits_the_same_patch_on_a_slide_of_another_size(explorer, weights, scale):
+    explorer.add_style_tag(content=f"body {{ transform: scale({scale}); transform-origin: 0 0 }}")
+    box = explorer.locator("canvas").nth(1).bounding_box()
+    rows, cols = GRID
+    side = box["width"] / cols
+    for place in range(rows * cols):
+        left, up = (place % cols + 0.9) * side, (rows - place // cols - 0.9) * side
+        explorer.mouse.move(box["x"] + left, box["y"] + box["height"] - up)
+        assert sentence(explorer) == expected(weights, 0, 2, "mean", 1 + place)
+
+
 def test_model_and_control_are_drawn_on_one_scale(explorer, weights):
     scales = [scale.inner_text().split("\n") for scale in explorer.locator(".vit-steps-scale").all()]
     rows = weights.softmax(dim=-1)[:, 0, 2].mean(dim=1)[:, 0]
@@ -341,6 +353,15 @@ def test_the_mouse_draws_a_line_as_soft_as_a_scan(pad):
     assert (ink[3, 1:7] == 1).all()
     torch.testing.assert_close(ink[2, 1:7], torch.full((6,), 0.2, dtype=torch.float64), atol=0.02, rtol=0)
     assert (ink[5:] == 0).all()
+
+
+def test_the_mouse_draws_where_it_points_on_a_slide_of_another_size(pad):
+    pad.add_style_tag(content="body { transform: scale(1.4); transform-origin: 0 0 }")
+    box = pad.locator("canvas").first.bounding_box()
+    side = box["width"] / 8
+    pad.mouse.click(box["x"] + 5.5 * side, box["y"] + 6.5 * side)
+    ink = ink_of(pad)
+    assert ink[6, 5] == ink.max() == 1
 
 
 def test_ink_is_rubbed_out_and_the_pad_cleared(pad):
