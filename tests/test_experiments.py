@@ -1,13 +1,14 @@
 """The tables that ship: what they claim, and the parts that make them."""
 
 import csv
+import runpy
 from collections import defaultdict
 from statistics import mean
 
 import pytest
 import torch
 
-from vit_steps import image2patches
+from vit_steps import experiments, image2patches, training
 from vit_steps.data import load_digits_images
 from vit_steps.experiments import (
     CANDIDATES,
@@ -20,6 +21,9 @@ from vit_steps.experiments import (
     _learn_svm,
     _never_tested,
     _positioned,
+    ablate,
+    choose_recipe,
+    compare_on_digits,
     main,
 )
 from vit_steps.training import digits_model
@@ -114,8 +118,6 @@ def test_without_positions_the_order_of_patches_is_not_seen():
 
 
 def test_the_command_writes_a_table(tmp_path, monkeypatch, capsys):
-    from vit_steps import experiments
-
     rows = [{"seed": 0, "accuracy": "0.9900"}, {"seed": 1, "accuracy": "1.0000"}]
     monkeypatch.setitem(experiments.EXPERIMENTS, "digits", (lambda: iter(rows), "results.csv"))
     monkeypatch.setattr("sys.argv", ["experiments", "digits", "--out", str(tmp_path / "table.csv")])
@@ -124,3 +126,74 @@ def test_the_command_writes_a_table(tmp_path, monkeypatch, capsys):
     torch.set_num_threads(threads)
     assert (tmp_path / "table.csv").read_text() == "seed,accuracy\n0,0.9900\n1,1.0000\n"
     assert capsys.readouterr().out == "0, 0.9900\n1, 1.0000\n"
+
+
+@pytest.fixture
+def fits(monkeypatch):
+    """What ``fit`` would have been asked, and which affine maps it would have drawn; nothing is trained."""
+    asked = []
+
+    def record(model, train, valid, **options):
+        asked.append((model, train, options, training.random_affine))
+
+    monkeypatch.setattr(experiments, "fit", record)
+    return asked
+
+
+FIT_OPTIONS = ("augment", "label_smoothing", "average", "lr")
+
+
+def test_the_choice_gives_every_recipe_the_same_folds_and_what_it_changes(fits):
+    rows = list(choose_recipe())
+    images, _ = _never_tested()
+    assert [(row["recipe"], row["images"]) for row in rows] == [(name, len(images)) for name in CANDIDATES]
+    assert all(0 < row["wrong"] < len(images) for row in rows)  # untrained, and every image asked once
+    for number, (_, changes) in enumerate(CANDIDATES.items()):
+        five = fits[5 * number : 5 * number + 5]
+        for (model, train, options, maps), (_, same_train, *_) in zip(five, fits, strict=False):
+            assert torch.equal(train[0], same_train[0])
+            assert model.pool == changes.get("pool", "cls")
+            assert 1000 <= options["epochs"] * (len(train[1]) // 64) <= 1200
+            assert model.pos_embed.std().item() == pytest.approx(changes.get("deviation", 0.5), rel=0.2)
+            assert maps.keywords == {"interpolation": changes.get("interpolation", "bicubic")}
+            left = {
+                name: changes[name] for name in changes if name not in ("pool", "deviation", "interpolation")
+            }
+            assert {name: options[name] for name in left} == left
+    assert training.random_affine is not fits[-1][3]
+
+
+def test_the_ablation_trains_every_variant_on_three_splits(fits):
+    rows = list(ablate())
+    assert [(row["pool"], row["positions"], row["patches"]) for row in rows] == 3 * VARIANTS
+    assert [row["seed"] for row in rows] == [seed for seed in range(3) for _ in VARIANTS]
+    assert [options["seed"] for _, _, options, _ in fits] == [row["seed"] for row in rows]
+    assert {options["augment"] for _, _, options, _ in fits} == {0.0}
+    assert all(float(row["accuracy"]) < 0.4 for row in rows)  # untrained: about a tenth is right
+    for (model, train, *_), row in zip(fits, rows, strict=True):
+        assert model.pos_embed.requires_grad == (row["positions"] == "learned")
+        straight = load_digits_images("train", seed=row["seed"])[0]
+        assert torch.equal(train[0], straight) == (row["patches"] == next(iter(SHUFFLES)))
+
+
+def test_the_comparison_asks_all_three_about_the_same_360_digits(fits, monkeypatch):
+    monkeypatch.setitem(
+        MODELS, "RBF support vector machine", lambda train, seed: lambda test: len(test[1]) / 1000
+    )
+    monkeypatch.setitem(MODELS, "nearest neighbours", lambda train, seed: lambda test: seed / 10)
+    rows = list(compare_on_digits())
+    assert [(row["seed"], row["model"]) for row in rows] == [(s, name) for s in range(5) for name in MODELS]
+    assert {row["split"] for row in rows} == {"1437 train, 360 test"}
+    assert {row["accuracy"] for row in rows[1::3]} == {"0.3600"}
+    assert [row["accuracy"] for row in rows[2::3]] == ["0.0000", "0.1000", "0.2000", "0.3000", "0.4000"]
+    assert [options["seed"] for _, _, options, _ in fits] == [0, 1, 2, 3, 4]
+    assert all(len(train[1]) == 1437 for _, train, *_ in fits)
+
+
+@pytest.mark.filterwarnings("ignore:.*found in sys.modules")
+def test_the_module_is_a_command(monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["experiments", "--help"])
+    with pytest.raises(SystemExit) as stopped:
+        runpy.run_module("vit_steps.experiments", run_name="__main__")
+    assert stopped.value.code == 0
+    assert "digits" in capsys.readouterr().out

@@ -44,6 +44,7 @@ from vit_steps.pretrained import (
     save_hugging_face,
     to_timm,
 )
+from vit_steps.pretrained import _read as _read_weights
 from vit_steps.vit import ViT
 
 SIZE = Size((32, 48), 8, 128, 2, 2, 192, 5)
@@ -490,6 +491,11 @@ def test_a_whole_pickled_module_is_refused(tmp_path):
 def test_a_file_that_only_bears_the_name_is_refused(tmp_path):
     (tmp_path / "vit.npz").write_bytes(b"PK, but no zip")
     assert _refusal(tmp_path / "vit.npz") == "FOLDER is damaged or cut short: it is no whole zip archive"
+
+
+def test_a_file_that_is_gone_by_the_time_it_is_read_is_not_called_damaged(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"gone\.pth"):
+        _read_weights(tmp_path / "gone.pth")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,198 @@
+"""Break the package on purpose, one small change after the other, and see whether the tests notice.
+
+``python -m tests.mutants`` (or ``make mutants``) lets mutmut change the functions of the steps, of ``vit``,
+``attention_maps``, ``pretrained`` and of what stands next to them. For each mutant those tests of its module
+run that reach its function. A survivor must be listed in ``equivalent_mutants.csv``, with the reason why no
+test could tell it from the original; and every mutant of that list must have survived. The work is done on a
+copy in a temporary folder. mutmut forks, so this needs Linux or macOS.
+
+    python -m tests.mutants                     # all modules
+    python -m tests.mutants encoder vit         # these alone
+"""
+
+import argparse
+import ast
+import contextlib
+import csv
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from difflib import SequenceMatcher
+from pathlib import Path
+from typing import NamedTuple
+
+HERE = Path(__file__).parent
+EQUIVALENT = HERE / "equivalent_mutants.csv"
+MODULES = (
+    *("patch_embedding", "cls_token", "position_embedding", "encoder", "classification", "vit"),
+    *("attention_maps", "pretrained", "dialects", "preprocess", "agreement"),
+)
+# A module answers to its own tests alone: that is stricter, and far faster, than to run all of them.
+MORE_TESTS = {"pretrained": ("preprocess",)}  # there its preparations are held against each library's own
+ENOUGH = 95  # percent, in each module
+# A mutant that hangs, or that takes the interpreter down, was noticed too.
+KILLED = {"killed", "timeout", "segfault"}
+CONFIG = """\
+[mutmut]
+source_paths=
+    vit_steps
+only_mutate=
+    vit_steps/{module}.py
+pytest_add_cli_args_test_selection=
+    {tests}
+pytest_add_cli_args=
+    -p
+    no:nbval
+    -p
+    no:cacheprovider
+"""
+
+
+class Survivor(NamedTuple):
+    """A change that no test noticed. Its line is no part of its name: lines move."""
+
+    module: str
+    function: str
+    original: str
+    mutant: str
+
+
+class Outcome(NamedTuple):
+    """What became of one mutant; ``line`` and ``survivor`` only if it lived."""
+
+    module: str
+    status: str
+    line: int | None = None
+    survivor: Survivor | None = None
+
+
+def main() -> int:
+    """Run mutmut on the modules that the command line names, print the table, and say whether it is good."""
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.mutants",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("modules", nargs="*", help=f"of {', '.join(MODULES)}; all by default")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="mutants tried at one time")
+    arguments = parser.parse_args()
+    modules = arguments.modules or list(MODULES)
+    if unknown := set(modules) - set(MODULES):
+        parser.error(f"no such module: {', '.join(sorted(unknown))}")
+    print(HEADER)
+    outcomes = []
+    for module in modules:
+        with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
+            outcomes += mutate(Path(folder), module, arguments.jobs)
+        print(row(module, outcomes), flush=True)
+    print(row("all", outcomes))
+    complaints = [*judge(modules, outcomes, read_equivalent())]
+    print(*complaints, sep="\n")
+    return 1 if complaints else 0
+
+
+def mutate(folder: Path, module: str, jobs: int) -> list[Outcome]:
+    """Try every mutant of a module on a copy of package and tests."""
+    ignore = shutil.ignore_patterns("__pycache__", "browser", "benchmarks", "hostile")
+    for name in ("vit_steps", "tests"):
+        shutil.copytree(HERE.parent / name, folder / name, ignore=ignore)
+    tests = "\n    ".join(f"tests/test_{name}.py" for name in (module, *MORE_TESTS.get(module, ())))
+    (folder / "setup.cfg").write_text(CONFIG.format(module=module, tests=tests), encoding="utf-8")
+    run = subprocess.run(
+        [sys.executable, "-m", "mutmut", "run", "--max-children", str(jobs)],
+        cwd=folder,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONHASHSEED": "0"},
+        capture_output=True,
+        text=True,
+    )
+    if run.returncode:
+        raise SystemExit(f"mutmut ended with {run.returncode}.\n{(run.stdout + run.stderr)[-3000:]}")
+    with contextlib.chdir(folder):
+        return [*read_outcomes(module)]
+
+
+def read_outcomes(module: str) -> Iterator[Outcome]:
+    """Read what mutmut wrote down, in its working folder."""
+    from mutmut.stats import status_by_exit_code  # here, because mutmut cannot be imported on Windows
+
+    path = f"vit_steps/{module}.py"
+    for name, code in json.loads(Path(f"mutants/{path}.meta").read_text())["exit_code_by_key"].items():
+        status = status_by_exit_code[code]
+        if status in KILLED:
+            yield Outcome(module, status)
+        else:
+            yield Outcome(module, status, *describe(module, path, name))
+
+
+def describe(module: str, path: str, name: str) -> tuple[int, Survivor]:
+    """Say in which line which text became which."""
+    import libcst
+    from mutmut.mutation.diff_apply import read_functions_from_index
+    from mutmut.utils.format_utils import orig_function_and_class_names_from_key
+
+    function, owner = orig_function_and_class_names_from_key(name)
+    before, after = (
+        libcst.Module([node.with_changes(leading_lines=[])]).code.splitlines()
+        for node in read_functions_from_index(name, path)
+    )
+    changes = [each for each in SequenceMatcher(None, before, after).get_opcodes() if each[0] != "equal"]
+    start, stop = changes[0][1], changes[-1][2]
+    original = before[start:stop]
+    mutant = after[changes[0][3] : changes[-1][4]]
+    called = f"{owner}.{function}" if owner else function
+    return first_line(path, owner, function) + start, Survivor(module, called, flat(original), flat(mutant))
+
+
+def first_line(path: str, owner: str | None, function: str) -> int:
+    """Find the line of a function's ``def``."""
+    nodes = ast.parse(Path(path).read_text(encoding="utf-8")).body
+    if owner:
+        nodes = next(node.body for node in nodes if getattr(node, "name", None) == owner)
+    return next(node.lineno for node in nodes if getattr(node, "name", None) == function)
+
+
+def flat(lines: list[str]) -> str:
+    """Join the lines of a change to one."""
+    return " ".join(line.strip() for line in lines)
+
+
+HEADER = f"{'module':20}{'mutants':>9}{'killed':>9}{'by time':>9}{'survived':>10}{'%':>8}"
+
+
+def row(name: str, outcomes: list[Outcome]) -> str:
+    """Count the outcomes of one module, or of all, in a row under ``HEADER``."""
+    counts = Counter(each.status for each in outcomes if name in (each.module, "all"))
+    number, killed = counts.total(), sum(counts[status] for status in KILLED)
+    share = 100 * killed / max(number, 1)
+    return f"{name:20}{number:9}{killed:9}{counts['timeout']:9}{number - killed:10}{share:8.2f}"
+
+
+def judge(modules: list[str], outcomes: list[Outcome], equivalent: dict[Survivor, str]) -> Iterator[str]:
+    """Name what is wrong: survivors without a reason, reasons without a survivor, modules below the mark."""
+    survivors = {each.survivor: each for each in outcomes if each.survivor}
+    for survivor, outcome in survivors.items():
+        if survivor not in equivalent:
+            place = f"vit_steps/{survivor.module}.py:{outcome.line}"
+            yield f"{place}: {outcome.status}: {survivor.original}  ->  {survivor.mutant}"
+    for listed in equivalent:
+        if listed.module in modules and listed not in survivors:
+            yield f"{EQUIVALENT.name} lists a mutant that does not survive: {', '.join(listed)}"
+    for module in modules:
+        dead = [each.status in KILLED for each in outcomes if each.module == module]
+        if 100 * sum(dead) < ENOUGH * len(dead) or not dead:
+            yield f"{module}: {sum(dead)} of {len(dead)} mutants killed, {ENOUGH} % are asked for"
+
+
+def read_equivalent() -> dict[Survivor, str]:
+    """Read the survivors that nothing can tell from the original, each with its reason."""
+    with EQUIVALENT.open(encoding="utf-8", newline="") as file:
+        return {Survivor(*row[:-1]): row[-1] for row in list(csv.reader(file))[1:]}
+
+
+if __name__ == "__main__":
+    sys.exit(main())
