@@ -353,7 +353,7 @@ def test_a_wrong_type_is_named(call, message, doors_only):
 
 def test_the_live_curve_is_drawn_afresh_after_each_epoch():
     curve = widgets.live_curve()
-    assert curve._repr_mimebundle_()["text/plain"].startswith("The training curve")
+    assert curve._repr_mimebundle_()[0]["text/plain"].startswith("The training curve")
     pictures = []
     for epochs in (1, 2):
         curve.draw(SimpleNamespace(loss=[2.0, 1.0][:epochs], valid_accuracy=[0.2, 0.9][:epochs]))

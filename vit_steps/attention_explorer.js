@@ -219,7 +219,6 @@ function add(parent, tag, properties = {}) {
 
 function buildPage(el, data) {
   const root = add(el, "div", { className: "vit-steps" });
-  root.dataset.lmSuppressShortcuts = "true"; // JupyterLab leaves the keys to us
   const keys = data.numCls ? "arrow keys move, C goes to the CLS token" : "arrow keys move";
   const hint = `Point at a patch, or click one and use the keys: ${keys}.`;
   add(root, "p", { className: "vit-steps-hint", textContent: hint });
@@ -232,7 +231,13 @@ function buildPage(el, data) {
   const sentence = add(root, "p", { className: "vit-steps-sentence" });
   sentence.setAttribute("aria-live", "polite");
   const views = [picture, ...maps.map(({ view }) => view)].filter(Boolean);
+  keepKeys(...selects, stage);
   return { selects, stage, views, picture, maps, sentence };
+}
+
+// JupyterLab's shortcuts look for the element in focus, so that the mark must stand on each control, not above it.
+function keepKeys(...controls) {
+  controls.forEach((control) => (control.dataset.lmSuppressShortcuts = "true"));
 }
 
 function addSelects(root, { choices }) {

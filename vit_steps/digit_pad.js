@@ -129,7 +129,6 @@ function add(parent, tag, properties = {}) {
 
 function buildPage(el, model, rows, cols) {
   const root = add(el, "div", { className: "vit-steps" });
-  root.dataset.lmSuppressShortcuts = "true"; // JupyterLab leaves the keys to us
   const keys = "arrow keys move the pen, space puts it down and lifts it";
   add(root, "p", { className: "vit-steps-hint", textContent: `Draw with the mouse, or click the pad: ${keys}.` });
   const views = add(root, "div", { className: "vit-steps-stage" });
@@ -143,9 +142,15 @@ function buildPage(el, model, rows, cols) {
   const clear = add(controls, "button", { textContent: "Clear the pad" });
   const rubber = add(add(controls, "label"), "input", { type: "checkbox" });
   rubber.after(" Rub out");
+  keepKeys(stage, clear, rubber);
   const sentence = add(root, "p", { className: "vit-steps-sentence" });
   sentence.setAttribute("aria-live", "polite");
   return { stage, pad, map, meters, numbers, clear, rubber, sentence };
+}
+
+// JupyterLab's shortcuts look for the element in focus, so that the mark must stand on each control, not above it.
+function keepKeys(...controls) {
+  controls.forEach((control) => (control.dataset.lmSuppressShortcuts = "true"));
 }
 
 function addCanvas(parent, caption, rows, cols) {

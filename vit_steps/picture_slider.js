@@ -3,9 +3,9 @@
 function render({ model, el }) {
   const [names, sentences] = [model.get("names"), model.get("sentences")];
   const root = add(el, "div", { className: "vit-steps" });
-  root.dataset.lmSuppressShortcuts = "true"; // JupyterLab leaves the keys to us
   const label = add(root, "label", { textContent: `${model.get("label")} ` });
   const slider = add(label, "input", { type: "range", min: 0, max: names.length - 1, value: model.get("chosen") });
+  slider.dataset.lmSuppressShortcuts = "true"; // JupyterLab leaves the keys to us
   const name = add(label, "output");
   const page = add(root, "div");
   const sentence = add(root, "p", { className: "vit-steps-sentence" });

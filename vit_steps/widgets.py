@@ -11,7 +11,6 @@ from numbers import Integral
 from pathlib import Path
 
 import anywidget
-import ipywidgets
 import numpy as np
 import torch
 import traitlets
@@ -106,8 +105,12 @@ class DigitPad(LessonWidget):
         self.reply = _reply(*_ask(self.answer, image, self.labels), self.labels)
 
 
-class LiveCurve(ipywidgets.Image):
-    """A picture that follows a training history; one figure serves all epochs."""
+class LiveCurve(anywidget.AnyWidget):
+    """A picture that follows a training history, with words; one figure serves all epochs."""
+
+    _esm = HERE / "live_curve.js"
+    value = traitlets.Bytes().tag(sync=True)
+    words = traitlets.Unicode().tag(sync=True)
 
     def __init__(self, **traits):
         super().__init__(**traits)
@@ -120,11 +123,13 @@ class LiveCurve(ipywidgets.Image):
             plot_history(history, self.figure.subplots())
             rendered = BytesIO()
             self.figure.savefig(rendered, format="png", dpi=SCREEN_DPI)
-        self.value = rendered.getvalue()
+        with self.hold_sync():  # the words travel with their picture
+            self.words, self.value = _tell_history(history), rendered.getvalue()
 
-    def _repr_mimebundle_(self, **kwargs) -> dict:
-        data = super()._repr_mimebundle_(**kwargs)
-        return data | {"text/plain": "The training curve, drawn afresh after each epoch while the cell runs."}
+    def _repr_mimebundle_(self, **kwargs) -> tuple[dict, dict]:
+        data, metadata = super()._repr_mimebundle_(**kwargs)
+        words = "The training curve, drawn afresh after each epoch while the cell runs."
+        return data | {"text/plain": words}, metadata
 
 
 def patch_size_slider(
@@ -275,7 +280,14 @@ def live_curve() -> LiveCurve:
         >>> display(curve)  # doctest: +SKIP
         >>> fit(model, train, valid, epochs=50, on_epoch=curve.draw)  # doctest: +SKIP
     """
-    return LiveCurve(format="png", width=600)
+    return LiveCurve()
+
+
+def _tell_history(history) -> str:
+    told = f"Training curve after {len(history.loss)} epochs: the loss is {history.loss[-1]:.2f}"
+    if history.valid_accuracy:
+        told += f", the validation accuracy {history.valid_accuracy[-1]:.2f}"
+    return told + "."
 
 
 def _draw_patch_sizes(image: Tensor, patch_sizes: Sequence[int]) -> list[bytes]:

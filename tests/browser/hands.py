@@ -56,7 +56,7 @@ def explorer(page, widget) -> None:
     for name in ("image", "layer", "head"):
         control = widget.get_by_label(name)
         before = control.evaluate("(control) => control.selectedIndex")
-        changes(page, widget, lambda: control.select_option(index=before - 1 if before else 1))
+        changes(page, widget, lambda: control.press("ArrowUp" if before else "ArrowDown"))
         changes(page, widget, lambda: control.select_option(index=before))
 
 
@@ -68,10 +68,10 @@ def pad(page, widget) -> None:
     for key in (" ", "ArrowDown", "ArrowRight"):
         changes(page, widget, lambda key=key: page.keyboard.press(key))
     before = widget.evaluate(SCORES)
-    changes(page, widget, clear.click)
+    changes(page, widget, lambda: clear.press("Enter"))
     _wait_for_another(page, widget, SCORES, before)  # the kernel answers
     changes(page, widget, click)
-    rubber.click()
+    rubber.press(" ")
     changes(page, widget, click)
     rubber.click()
     changes(page, widget, click)

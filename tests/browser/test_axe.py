@@ -8,6 +8,9 @@ import offline_pages
 import pytest
 from test_widgets_alone import MAKERS, show
 
+from vit_steps.training import History
+from vit_steps.widgets import live_curve
+
 if lab_driver.missing():
     pytest.skip(lab_driver.missing(), allow_module_level=True)
 if importlib.util.find_spec("axe_playwright_python") is None:
@@ -53,6 +56,16 @@ def test_a_widget_shuts_nobody_out(page, name, theme):
     page.add_style_tag(content=theme)
     page.wait_for_selector(".vit-steps img, .vit-steps canvas")
     assert violations(page, ".vit-steps") == []
+
+
+def test_the_live_curve_says_what_it_shows(page):
+    curve = live_curve()
+    curve.draw(History([2.0, 1.0], [0.5, 0.9]))
+    show(page, curve)
+    shown = page.get_by_role("img")
+    shown.wait_for()
+    assert "the loss is 1.00, the validation accuracy 0.90" in shown.get_attribute("alt")
+    assert violations(page, "img") == []
 
 
 @pytest.fixture(scope="module")
