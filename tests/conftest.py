@@ -9,7 +9,6 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 import jaxtyping
 import pytest
 import torch
-
 import torchvision_stub  # noqa: F401
 
 # The types in the signatures are checked while the tests run. Where a test asks what a door says about a
