@@ -130,7 +130,7 @@ TOKENS, LOGITS, LABELS = torch.zeros(2, 5, 8), torch.zeros(10), list("abcdefghij
         (classify, (TOKENS, None, nn.Identity()), TypeError, "norm must be callable, not NoneType"),
         (classify, (TOKENS, nn.Identity(), 10), TypeError, "head must be callable, not int"),
         (classify, (TOKENS, print, nn.Identity()), TypeError, "norm must give a torch.Tensor, not NoneType"),
-        (classify, (TOKENS, nn.Identity(), print), TypeError, "head must give a torch.Tensor, not NoneType"),
+        (classify, (TOKENS, nn.Identity(), list), TypeError, "head must give a torch.Tensor, not list"),
         (classify, (TOKENS.cfloat(), nn.Identity(), nn.Identity()), TypeError, "tokens must be floating point, got torch.complex64"),
         (top_k, (LOGITS, LABELS, 11), ValueError, "k 11 is more than the 10 classes"),
         (top_k, (LOGITS, LABELS, 0), ValueError, "k must be at least 1, got 0"),

@@ -201,6 +201,13 @@ def test_block_runs_its_parts_in_the_order_of_its_arguments():
     assert weights is None
 
 
+@pytest.mark.usefixtures("doors_only")
+@pytest.mark.parametrize("attend", [self_attention, fused_attention])
+def test_the_projection_may_give_tokens_of_another_width(attend):
+    qkv, proj = perturbed(nn.Linear(12, 36)), perturbed(nn.Linear(12, 7))
+    assert attend(random_tokens(2, 5, 12), qkv, proj, 3)[0].shape == (2, 5, 7)
+
+
 def test_patches_of_one_image_speak_and_images_do_not():
     qkv, proj = perturbed(nn.Linear(12, 36)), perturbed(nn.Linear(12, 12))
     tokens = random_tokens(2, 5, 12)

@@ -261,6 +261,8 @@ KERNEL, PATCHES = torch.zeros(5, 3, 4, 4), torch.zeros(2, 4, 48)
         (image2emb_naive, (IMAGE.double(), 4, WEIGHT), TypeError, "image is torch.float64, weight is torch.float32: they must be the same"),
         (image2emb_naive, (IMAGE.to("meta"), 4, WEIGHT), ValueError, "image is on meta, weight is on cpu: they must be on the same"),
         (image2emb_naive, (torch.zeros(2, 0, 8, 8), 4, torch.zeros(0, 5)), ValueError, "channels must be at least 1, got 0"),
+        (image2emb_conv, (IMAGE[0], KERNEL, 4), ValueError, "image must have the axes (batch channels height width), got shape (3, 8, 8)"),
+        (image2emb_conv, (None, KERNEL, 4), TypeError, "image must be a torch.Tensor, not NoneType"),
         (image2emb_conv, (torch.zeros(2, 3, 30, 8), KERNEL, 4), ValueError, "image height 30 is not a multiple of patch_size 4"),
         (image2emb_conv, (torch.zeros(2, 3, 8, 30), KERNEL, 4), ValueError, "image width 30 is not a multiple of patch_size 4"),
         (image2emb_conv, (torch.zeros(2, 3, 8, 9), KERNEL, 2), ValueError, "image width 9 minus the kernel's side 4 is not a multiple of stride 2"),

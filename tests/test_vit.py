@@ -335,6 +335,7 @@ GOOD = dict(image_size=32, patch_size=4, dim=8, depth=1, num_heads=4, mlp_dim=16
         (dict(pool=["cls"]), ValueError, "pool must be one of cls, mean, got ['cls']"),
         (dict(eps=0), ValueError, "eps must lie between 0 and 1, got 0"),
         (dict(eps=-1e-6), ValueError, "eps must lie between 0 and 1, got -1e-06"),
+        (dict(eps=1), ValueError, "eps must lie between 0 and 1, got 1"),
         (dict(eps=math.nan), ValueError, "eps must lie between 0 and 1, got nan"),
         (dict(eps="1e-6"), TypeError, "eps must be a number, got '1e-6'"),
     ],
