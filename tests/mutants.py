@@ -50,6 +50,8 @@ pytest_add_cli_args=
     no:nbval
     -p
     no:cacheprovider
+timeout_multiplier=3
+timeout_constant=10
 """
 
 

@@ -493,6 +493,14 @@ def test_a_file_that_only_bears_the_name_is_refused(tmp_path):
     assert _refusal(tmp_path / "vit.npz") == "FOLDER is damaged or cut short: it is no whole zip archive"
 
 
+@pytest.mark.usefixtures("doors_only")
+def test_a_pickle_of_something_else_is_told_what_it_is(tmp_path):
+    torch.save([1.0], tmp_path / "vit.pth")
+    with pytest.raises(TypeError) as caught:
+        load_pretrained(tmp_path)
+    assert str(caught.value) == "state_dict must map names to tensors, not list"
+
+
 def test_a_file_that_is_gone_by_the_time_it_is_read_is_not_called_damaged(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"gone\.pth"):
         _read_weights(tmp_path / "gone.pth")
