@@ -392,5 +392,10 @@ def test_dinov2_has_no_key_of_its_own_left_after_its_layer_scale_is_folded_in():
         ]
 
 
+def test_an_image_of_one_patch_is_enough():
+    weights = ViT(**SIZE._replace(image_size=(4, 4))._asdict()).state_dict()
+    assert to_timm(weights).keys() == weights.keys()
+
+
 def test_deit_and_vit_are_one_dialect():
     assert to_timm(deit(SIZE, torch.float32).weights).keys() == to_timm(_weights("timm")).keys()
