@@ -250,6 +250,7 @@ def test_weights_of_something_else_are_no_vit(name):
     ("weights", "error", "message"),
     [
         ({}, KeyError, f"state_dict has no keys: {NO_VIT}"),
+        ({"": ZERO}, KeyError, f"state_dict has '': {NO_VIT}"),
         ({"conv1": ZERO}, KeyError, f"state_dict has 'conv1': {NO_VIT}"),
         ({"a": ZERO, "b": ZERO, "c": ZERO}, KeyError, f"state_dict has 'a', 'b', 'c': {NO_VIT}"),
         ({"a": ZERO, "b": ZERO, "c": ZERO, "d": ZERO}, KeyError, f"state_dict has 'a', 'b', 'c' and 1 more: {NO_VIT}"),
@@ -393,8 +394,25 @@ def test_dinov2_has_no_key_of_its_own_left_after_its_layer_scale_is_folded_in():
 
 
 def test_an_image_of_one_patch_is_enough():
-    weights = ViT(**SIZE._replace(image_size=(4, 4))._asdict()).state_dict()
+    weights = ViT(**SIZE._replace(image_size=(4, 4), dim=9)._asdict()).state_dict()
     assert to_timm(weights).keys() == weights.keys()
+
+
+def test_layer_scale_is_multiplied_into_the_matrix_before_it():
+    before, after = _weights("DINOv2"), to_timm(_weights("DINOv2"))
+    for scale, matrix in (
+        ("blocks.0.ls1.gamma", "blocks.0.attn.proj"),
+        ("blocks.1.ls2.gamma", "blocks.1.mlp.fc2"),
+    ):
+        gamma = before[scale]
+        assert torch.equal(after[f"{matrix}.bias"], before[f"{matrix}.bias"] * gamma)
+        assert torch.equal(after[f"{matrix}.weight"], torch.diag(gamma) @ before[f"{matrix}.weight"])
+
+
+def test_a_dialect_must_know_half_of_the_keys():
+    assert recognise(["cls_token", "pos_embed", "a", "b"]).name == "timm"
+    with pytest.raises(KeyError, match="state_dict has 'cls_token', 'a', 'b': no ViT"):
+        recognise(["cls_token", "a", "b"])
 
 
 def test_deit_and_vit_are_one_dialect():
