@@ -404,6 +404,62 @@ def test_what_we_write_comes_back_whole(tmp_path, name):
     assert difference(theirs, expected) < 1e-5
 
 
+WRITTEN = {
+    "squash": ("ViTImageProcessor", {"height": 40, "width": 40}, 2, False),
+    "crop": ("BitImageProcessor", {"shortest_edge": 50}, 3, True),
+    "squash and crop": ("BitImageProcessor", {"height": 50, "width": 50}, 3, True),
+}
+
+
+@pytest.mark.parametrize("name", PREPARATIONS)
+def test_a_preparation_is_written_in_hugging_faces_words(tmp_path, name):
+    save_hugging_face(ViT(**SQUARE._asdict()), tmp_path, preprocess=PREPARATIONS[name])
+    kind, size, resample, crops = WRITTEN[name]
+    assert json.loads((tmp_path / "preprocessor_config.json").read_text()) == {
+        "image_processor_type": kind,
+        "size": size,
+        "resample": resample,
+        "do_center_crop": crops,
+        "crop_size": {"height": 40, "width": 40},
+        "image_mean": [0.5] * 3,
+        "image_std": [0.4] * 3,
+        "do_resize": True,
+        "do_rescale": True,
+        "rescale_factor": 1 / 255,
+    }
+
+
+@pytest.mark.parametrize(
+    ("size", "labels", "image_size", "names", "architecture"),
+    [
+        (SQUARE, None, 40, [f"LABEL_{number}" for number in range(5)], "ViTForImageClassification"),
+        (SIZE, list("abcde"), [32, 48], list("abcde"), "ViTForImageClassification"),
+        (SQUARE._replace(num_classes=0), None, 40, [], "ViTModel"),
+    ],
+)
+def test_a_config_is_written_in_hugging_faces_words(tmp_path, size, labels, image_size, names, architecture):
+    save_hugging_face(ViT(**size._asdict(), eps=1e-3), tmp_path, labels=labels)
+    text = (tmp_path / "config.json").read_text()
+    assert text.startswith('{\n  "architectures": [')
+    assert json.loads(text) == {
+        "architectures": [architecture],
+        "model_type": "vit",
+        "hidden_size": 128,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "intermediate_size": 192,
+        "layer_norm_eps": 1e-3,
+        "patch_size": 8,
+        "num_channels": 3,
+        "image_size": image_size,
+        "hidden_act": "gelu",
+        "qkv_bias": True,
+        "id2label": {str(number): name for number, name in enumerate(names)},
+        "label2id": {name: number for number, name in enumerate(names)},
+    }
+    assert {path.name for path in tmp_path.iterdir()} == {"config.json", "model.safetensors"}
+
+
 def test_what_we_write_is_whole_or_not_there(tmp_path, monkeypatch):
     import vit_steps.pretrained
 
@@ -705,6 +761,11 @@ def test_what_a_preparation_does_not_say_is_what_its_class_does(processor, crop_
         "interpolation": interpolation,
         "floor": True,
     }
+
+
+def test_without_normalisation_nothing_is_subtracted():
+    known = _hugging_face_preprocess({"do_normalize": False, "image_mean": [0.5] * 3, "image_std": [0.5] * 3})
+    assert (known["mean"], known["std"]) == ((0, 0, 0), (1, 1, 1))
 
 
 def test_what_timm_does_not_say_is_what_it_does():
