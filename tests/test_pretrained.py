@@ -30,6 +30,7 @@ from references import (
     timm_vit,
     torchvision_vit,
 )
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from skimage import data
 
@@ -458,6 +459,8 @@ def test_a_config_is_written_in_hugging_faces_words(tmp_path, size, labels, imag
         "label2id": {name: number for number, name in enumerate(names)},
     }
     assert {path.name for path in tmp_path.iterdir()} == {"config.json", "model.safetensors"}
+    with safe_open(tmp_path / "model.safetensors", framework="pt") as file:
+        assert file.metadata() == {"format": "pt"}  # older transformers ask for it
 
 
 def test_what_we_write_is_whole_or_not_there(tmp_path, monkeypatch):
