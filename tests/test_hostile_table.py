@@ -199,7 +199,7 @@ def names_nothing(image):
         (passes_silently, kinds.FLOATS["NaN"], "passes silently"),
         (changes_it, kinds.VIEWS["a slice"], "image was changed"),
         (falls_over, kinds.WRONG_TYPE["None"], "fails with AttributeError"),
-        (falls_over, kinds.FLOATS["torch.int64"], "fails with NotImplementedError"),
+        (falls_over, kinds.FLOATS["torch.int64"], "fails with "),
         (falls_over, kinds.SHAPES["an axis too many"], "passes silently"),
         (reads_memory, kinds.VIEWS["not contiguous"], "gives something else"),
         (names_nothing, kinds.SHAPES["a scalar"], "does not name image"),
