@@ -93,11 +93,11 @@ def test_another_input_gives_another_picture(name):
 def test_nothing_is_drawn_with_pyplot_and_the_style_stays_as_it_was():
     with rc_context():
         rcdefaults()
-        before = dict(rcParams)
+        before, open_before = dict(rcParams), pyplot.get_fignums()
         for name in ALL:
             make(name)
         assert dict(rcParams) == before
-    assert not pyplot.get_fignums()
+    assert pyplot.get_fignums() == open_before
 
 
 # ---- Python and JavaScript know the same names, and JavaScript needs nothing else ----
