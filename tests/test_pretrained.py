@@ -808,6 +808,29 @@ def test_timms_names_stand_where_a_description_is_missing(tmp_path, names):
     assert load_pretrained(tmp_path).labels == ["n0", "goldfish", "n2", "n3", "n4"]
 
 
+def test_a_config_may_give_a_size_for_each_side(tmp_path):
+    model = ViT(**SQUARE._asdict())
+    save_hugging_face(model, tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(config | {"patch_size": [8, 8]}))
+    assert load_pretrained(tmp_path).model.config["patch_size"] == 8
+    (tmp_path / "config.json").write_text(json.dumps(config | {"patch_size": [8, 8, 8]}))
+    assert _refusal(tmp_path) == "the config says patch_size [8, 8, 8], the weights have 8"
+
+
+@pytest.mark.usefixtures("doors_only")
+def test_an_image_size_that_is_none_is_refused(tmp_path):
+    save_file(timm_vit(SQUARE, torch.float32).weights, tmp_path / "vit.safetensors")
+    message = "image_size must be one number or (height, width), got 'big'"
+    assert _refusal(tmp_path, image_size="big") == message
+
+
+def test_one_block_of_googles_tells_its_heads_too(tmp_path):
+    reference = timm_vit(SQUARE._replace(depth=1, num_heads=8), torch.float32).module
+    np.savez(tmp_path / "vit.npz", **google_arrays(reference))
+    assert load_pretrained(tmp_path).model.config["num_heads"] == 8
+
+
 def test_heads_that_cannot_be_known_are_asked_for(tmp_path):
     model = ViT(**SQUARE._replace(dim=100, num_heads=5)._asdict())
     save_file(model.state_dict(), tmp_path / "vit.safetensors")
