@@ -286,12 +286,12 @@ def test_halves_are_widened_and_the_rest_is_kept(tmp_path, dtype):
     assert {weight.dtype for weight in loaded.values()} == {expected}
 
 
-def test_our_own_checkpoints_tell_what_they_are(tmp_path):
+@pytest.mark.parametrize(("pool", "eps"), [("cls", 1e-6), ("mean", 1e-3)])
+def test_our_own_checkpoints_tell_what_they_are(tmp_path, pool, eps):
     from vit_steps.training import save_checkpoint
 
-    model = ViT(
-        image_size=(8, 12), patch_size=2, channels=1, dim=24, depth=2, num_heads=4, mlp_dim=20, num_classes=3
-    )
+    sizes = {"image_size": (8, 12), "patch_size": 2, "channels": 1, "dim": 24, "depth": 2, "num_heads": 4}
+    model = ViT(**sizes, mlp_dim=20, num_classes=3, pool=pool, eps=eps)
     save_checkpoint(perturb(model), tmp_path / "digits.safetensors")
     assert load_pretrained(tmp_path / "digits.safetensors").model.config == model.config
 
