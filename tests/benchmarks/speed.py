@@ -70,7 +70,7 @@ class Budget(NamedTuple):
     at_most: int
 
 
-FULL, QUICK = Budget(25.0, 7, 60), Budget(1.0, 2, 3)
+FULL, QUICK = Budget(15.0, 7, 60), Budget(1.0, 2, 3)
 
 
 def in_turns(runs: dict[str, Callable[[], object]], budget: Budget) -> dict[str, float]:
@@ -270,7 +270,7 @@ def slope_of(small: tuple[int, float], large: tuple[int, float]) -> float:
 
 
 LEVELS = (0.97, 0.98, 0.99)
-PATIENCE = 60.0
+PATIENCE = 30.0
 # Both are published in vit-pytorch's repository, for other data; each may go on beyond its epochs here.
 THEIR_RECIPES = {
     "vit-pytorch, Adam 3e-4, batch 32 (its train_vit_decorr.py)": (3e-4, 32),
