@@ -296,6 +296,24 @@ def test_our_own_checkpoints_tell_what_they_are(tmp_path, pool, eps):
     assert load_pretrained(tmp_path / "digits.safetensors").model.config == model.config
 
 
+@pytest.mark.parametrize(
+    ("header", "num_heads"),
+    [
+        ({"kind": "model", "config": {"num_heads": 4}}, 4),
+        ({"kind": "model"}, 2),
+        ({"kind": "run", "config": {"num_heads": 4}}, 2),
+    ],
+)
+def test_of_our_own_headers_only_that_of_a_model_counts(tmp_path, header, num_heads):
+    weights = timm_vit(SQUARE, torch.float32).weights
+    save_file(weights, tmp_path / "vit.safetensors", metadata={"vit_steps": json.dumps(header)})
+    config = load_pretrained(tmp_path).model.config
+    assert (config["num_heads"], config["pool"]) == (num_heads, "cls")
+    header = {"kind": "model", "config": {"image_size": "big"}}
+    save_file(weights, tmp_path / "vit.safetensors", metadata={"vit_steps": json.dumps(header)})
+    assert _refusal(tmp_path) == "image_size must be one number or (height, width), got 'big'"
+
+
 def test_loading_leaves_the_random_numbers_alone_and_the_model_can_be_trained(tmp_path):
     save_file(timm_vit(SQUARE, torch.float32).weights, tmp_path / "vit.safetensors")
     torch.manual_seed(3)
