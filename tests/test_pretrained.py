@@ -1048,12 +1048,13 @@ def test_what_the_hub_does_not_have_is_named(online, hub, tmp_path):
     assert str(caught.value) == f"somebody/bare has no file with weights on the Hub ({files})"
 
 
-def test_offline_a_name_that_is_not_in_the_cache_is_an_error_at_once(monkeypatch, tmp_path):
+@pytest.mark.parametrize("name", ["google/vit-base-patch16-224", "WinKawaks/ViT_Ti.16", "0-0/0"])
+def test_offline_a_name_that_is_not_in_the_cache_is_an_error_at_once(monkeypatch, tmp_path, name):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     began = time.monotonic()
-    with pytest.raises(ConnectionError, match="google/vit-base-patch16-224 is not in the cache"):
-        load_pretrained("google/vit-base-patch16-224")
+    with pytest.raises(ConnectionError, match=f"{name} is not in the cache"):
+        load_pretrained(name)
     assert time.monotonic() - began < 5
 
 
