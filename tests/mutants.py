@@ -109,6 +109,7 @@ def mutate(folder: Path, module: str, jobs: int) -> list[Outcome]:
         [sys.executable, "-m", "mutmut", "run", "--max-children", str(jobs)],
         cwd=folder,
         env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONHASHSEED": "0"},
+        stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
     )
