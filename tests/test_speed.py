@@ -65,9 +65,14 @@ def test_a_training_step_moves_every_parameter():
     assert not any(torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))
 
 
-def test_a_table_is_written_whole(tmp_path):
-    rows = [speed.Row("part", "case", "who", 1.23456, "ms", None, "goal")]
-    speed.write(rows, tmp_path / "speed.csv")
-    (line,) = csv.DictReader((tmp_path / "speed.csv").open())
-    assert (line["figure"], line["ratio"], line["who"]) == ("1.235", "", "who")
-    assert [path.name for path in tmp_path.iterdir()] == ["speed.csv"]
+def test_a_table_is_written_whole_and_keeps_what_other_parts_found(tmp_path):
+    def written():
+        return [(line["part"], line["figure"], line["ratio"]) for line in csv.DictReader(path.open())]
+
+    path = tmp_path / "speed.csv"
+    speed.write([speed.Row("trace", "case", "who", 1.23456, "ms", None, "goal")], path)
+    assert written() == [("trace", "1.235", "")]
+    speed.write([speed.Row("models", "case", "who", 2.0, "ms", 0.5)], path)
+    speed.write([speed.Row("trace", "case", "who", 3.0, "ms", 1.0)], path)
+    assert written() == [("models", "2", "0.5"), ("trace", "3", "1")]
+    assert [each.name for each in tmp_path.iterdir()] == ["speed.csv"]

@@ -365,13 +365,19 @@ def time_notebooks(budget: Budget) -> Iterator[Row]:
     )
 
 
+# Not from getrusage, which tells a child of its parent's memory, too.
+HIGHEST_MEMORY = """
+import re
+print(int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1]) / 1024)
+"""
+
+
 def run_notebook(path: Path) -> tuple[float, float]:
     import nbformat
     from nbclient import NotebookClient
 
     notebook = nbformat.read(path, as_version=4)
-    asked = "import resource; print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)"
-    notebook.cells.append(nbformat.v4.new_code_cell(asked))
+    notebook.cells.append(nbformat.v4.new_code_cell(HIGHEST_MEMORY))
     start = time.perf_counter()
     NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(path.parent)}}).execute()
     return time.perf_counter() - start, float(notebook.cells[-1].outputs[0].text)
@@ -432,16 +438,23 @@ def show(row: Row) -> None:
 
 
 def write(rows: list[Row], path: Path) -> None:
+    """Put the rows in the place of those of the same parts; what other parts found stays."""
+    here, lines = {"date": datetime.date.today().isoformat(), "machine": machine()}, []
+    if path.exists():
+        with open(path, newline="") as file:
+            lines = [line for line in csv.DictReader(file) if line["part"] not in {row.part for row in rows}]
+    lines += [here | row._asdict() | {"figure": short(row.figure), "ratio": short(row.ratio)} for row in rows]
+    lines.sort(key=lambda line: list(PARTS).index(line["part"]))
     unfinished = path.with_suffix(".unfinished")
     with open(unfinished, "w", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["date", "machine", *Row._fields])
-        for row in rows:
-            numbers = ("" if number is None else f"{number:.4g}" for number in (row.figure, row.ratio))
-            figure, ratio = numbers
-            here = (datetime.date.today().isoformat(), machine())
-            writer.writerow([*here, row.part, row.case, row.who, figure, row.unit, ratio, row.goal])
+        writer = csv.DictWriter(file, [*here, *Row._fields], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(lines)
     os.replace(unfinished, path)
+
+
+def short(number: float | None) -> str:
+    return "" if number is None else f"{number:.4g}"
 
 
 def main() -> None:
