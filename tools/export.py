@@ -6,7 +6,6 @@ The pages hold what the notebooks store. A folder that is there already is repla
 import argparse
 import json
 import re
-import shutil
 import sys
 import tempfile
 from dataclasses import dataclass
@@ -112,8 +111,13 @@ def build_slides(folder: Path, lessons: list[Lesson]) -> None:
 
 
 def copy_assets(folder: Path) -> None:
-    shutil.copytree(PAGES / "assets", folder / "assets")
-    shutil.copy(ROOT / "vit_steps" / "widgets.css", folder / "assets")
+    """Copy what the pages load; bytes alone, since a checkout may be read-only and the copy must not be."""
+    assets = PAGES / "assets"
+    copies = {path: folder / path.relative_to(PAGES) for path in assets.rglob("*") if path.is_file()}
+    copies[ROOT / "vit_steps" / "widgets.css"] = folder / "assets" / "widgets.css"
+    for path, copy in copies.items():
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_bytes(path.read_bytes())
 
 
 def write(path: Path, text: str) -> None:
