@@ -76,3 +76,16 @@ def test_a_table_is_written_whole_and_keeps_what_other_parts_found(tmp_path):
     speed.write([speed.Row("trace", "case", "who", 3.0, "ms", 1.0)], path)
     assert written() == [("models", "2", "0.5"), ("trace", "3", "1")]
     assert [each.name for each in tmp_path.iterdir()] == ["speed.csv"]
+
+
+def test_the_readme_quotes_the_table():
+    table = {(line["case"], line["who"]): line for line in csv.DictReader(speed.TABLE.open())}
+    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    _, _, rest = readme.partition("| forward and training step | ours, ms | ")
+    names, _, *lines = rest.partition("\n\n")[0].splitlines()
+    assert len(lines) == len(speed.CASES) * 2
+    for line in lines:
+        case, ours, *ratios = (cell.strip() for cell in line.strip("|").split("|"))
+        assert float(ours) == float(f"{float(table[case, 'vit_steps']['figure']):.3g}")
+        for name, ratio in zip(names.strip(" |").split(" | "), ratios, strict=True):
+            assert ratio == (f"{float(table[case, name]['ratio']):.2f}" if (case, name) in table else "–")
