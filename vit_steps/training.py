@@ -692,26 +692,18 @@ def _check_range(name: str, number: object, end: int | float) -> None:
 
 
 def _check_images(name: str, pair: object, model: ViT) -> None:
-    if not (isinstance(pair, tuple) and len(pair) == 2 and all(isinstance(part, Tensor) for part in pair)):
-        raise TypeError(f"{name} must be a tuple of two tensors, images and labels")
-    images, labels = pair
-    if images.ndim != 4:
-        axes = "(images channels height width)"
-        raise ValueError(f"{name} images must have the axes {axes}, got shape {tuple(images.shape)}")
+    _check_pair(name, pair, model.config["num_classes"])
+    images, _ = pair
     expected = (model.channels, *model.image_size)
     if tuple(images.shape[1:]) != expected:
         got, wanted = (" x ".join(map(str, sizes)) for sizes in (images.shape[1:], expected))
         raise ValueError(f"{name} images are {got}, the model was made for {wanted}")
-    if not images.is_floating_point():
-        raise TypeError(f"{name} images must be floating-point, got {images.dtype}")
     if images.dtype != model.pos_embed.dtype:
         raise TypeError(f"{name} images are {images.dtype}, the model is {model.pos_embed.dtype}")
-    _check_numbers(name, images, labels)
-    _check_labels(name, labels, len(images), model.config["num_classes"])
 
 
-def _check_pair(name: str, pair: object) -> None:
-    """What a pair must be for any model: :func:`_check_images` holds it against one."""
+def _check_pair(name: str, pair: object, classes: int | None = None) -> None:
+    """What a pair must be for any model, or for one with so many classes."""
     if not (isinstance(pair, tuple) and len(pair) == 2 and all(isinstance(part, Tensor) for part in pair)):
         raise TypeError(f"{name} must be a tuple of two tensors, images and labels")
     images, labels = pair
@@ -721,7 +713,7 @@ def _check_pair(name: str, pair: object) -> None:
     if not images.is_floating_point():
         raise TypeError(f"{name} images must be floating-point, got {images.dtype}")
     _check_numbers(name, images, labels)
-    _check_labels(name, labels, len(images), None)
+    _check_labels(name, labels, len(images), classes)
 
 
 def _check_numbers(name: str, images: Tensor, labels: Tensor) -> None:
