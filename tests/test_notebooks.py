@@ -197,22 +197,30 @@ def test_what_a_run_leaves_behind_is_dropped_and_widgets_are_numbered(execute):
     assert data["text/plain"] == "0" * 31 + "1"
 
 
-def test_what_was_timed_is_kept_until_its_cell_changes(execute, tmp_path):
-    timed = nbformat.v4.new_code_cell("import time; print(time.perf_counter_ns())", id="timed")
-    timed.metadata["tags"] = ["nbval-ignore-output"]
+@pytest.mark.parametrize(("changed", "made_again"), [(0, {"timed", "drawn"}), (1, {"drawn"})])
+def test_what_was_timed_is_kept_until_it_or_what_was_timed_before_changes(
+    execute, tmp_path, changed, made_again
+):
+    cells = [
+        nbformat.v4.new_code_cell("import time; print(time.perf_counter_ns())", id=name)
+        for name in ("timed", "drawn")
+    ]
+    for cell in cells:
+        cell.metadata["tags"] = ["nbval-ignore-output"]
     path = tmp_path / "timed.ipynb"
-    nbformat.write(nbformat.v4.new_notebook(cells=[timed]), path)
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), path)
 
-    def stored() -> str:
+    def stored() -> dict[str, str]:
         execute.execute(path)
-        return nbformat.read(path, as_version=4).cells[0].outputs[0].text
+        return {cell.id: cell.outputs[0].text for cell in nbformat.read(path, as_version=4).cells}
 
     first = stored()
     assert stored() == first
     lesson = nbformat.read(path, as_version=4)
-    lesson.cells[0].source += "  # changed"
+    lesson.cells[changed].source += "  # changed"
     nbformat.write(lesson, path)
-    assert stored() != first
+    second = stored()
+    assert {name for name in first if second[name] != first[name]} == made_again
 
 
 def test_a_lesson_that_stops_is_left_as_it_was(execute, tmp_path, capsys):

@@ -1,8 +1,9 @@
 """Run the lessons on clean kernels and store what they print and draw: `make execute`.
 
 Running it twice leaves no diff: nothing that changes from run to run (the ids of widgets, the version of
-Python) is kept, and a cell tagged nbval-ignore-output, which measures time or asks the network, keeps what
-it stored until its source changes. A notebook is replaced only when all its cells have run.
+Python) is kept. A cell tagged nbval-ignore-output measures time or asks the network: it keeps what it stored
+until its own source changes, or that of another such cell before it, whose times it may draw. A notebook is
+replaced only when all its cells have run.
 """
 
 import hashlib
@@ -23,7 +24,13 @@ WIDGET_ID = re.compile(r"\b[0-9a-f]{32}\b")
 
 def execute(path: Path) -> None:
     notebook = nbformat.read(path, as_version=4)
-    kept = {cell.id: cell.outputs for cell in notebook.cells if is_measured(cell) and is_current(cell)}
+    measured = [cell for cell in notebook.cells if is_measured(cell)]
+    digests = [digest(measured[: end + 1]) for end in range(len(measured))]
+    kept = {
+        cell.id: cell.outputs
+        for cell, now in zip(measured, digests, strict=True)
+        if cell.metadata.get("measured_from") == now
+    }
     client = NotebookClient(
         notebook,
         timeout=300,
@@ -34,9 +41,9 @@ def execute(path: Path) -> None:
         resources={"metadata": {"path": str(path.parent)}},
     )
     client.execute()
-    for cell in filter(is_measured, notebook.cells):
+    for cell, now in zip(measured, digests, strict=True):
         cell.outputs = kept.get(cell.id, cell.outputs)
-        cell.metadata["measured_from"] = digest(cell)
+        cell.metadata["measured_from"] = now
     write(normalise(notebook), path)
 
 
@@ -44,12 +51,8 @@ def is_measured(cell) -> bool:
     return "nbval-ignore-output" in cell.metadata.get("tags", [])
 
 
-def is_current(cell) -> bool:
-    return cell.metadata.get("measured_from") == digest(cell)
-
-
-def digest(cell) -> str:
-    return hashlib.sha256(cell.source.encode()).hexdigest()[:16]
+def digest(cells) -> str:
+    return hashlib.sha256("\0".join(cell.source for cell in cells).encode()).hexdigest()[:16]
 
 
 def normalise(notebook):
