@@ -155,9 +155,10 @@ def cls_block(
     return cls_token + mlp(norm2(cls_token)), weights
 
 
-def _project_heads(tokens: Tensor, qkv: Callable, num_heads: int) -> list[Tensor]:
+def _project_heads(tokens: Tensor, qkv: Callable, num_heads: int) -> tuple[Tensor, ...]:
     _check_axes("tokens", tokens, "batch tokens dim")
     _check_floating("tokens", tokens)
+    _check_heads(tokens.shape[2], num_heads)
     _check_callable("qkv", qkv)
     projected = qkv(tokens)
     _check_axes("what qkv gave", projected, "batch tokens 3*dim")
@@ -166,7 +167,8 @@ def _project_heads(tokens: Tensor, qkv: Callable, num_heads: int) -> list[Tensor
             f"qkv gave width {projected.shape[-1]} for tokens of dim {tokens.shape[2]}, "
             f"{3 * tokens.shape[2]} is needed"
         )
-    return [split_heads(part, num_heads) for part in projected.chunk(3, dim=-1)]
+    # Side by side in the width lie the heads of all queries, then of all keys, then of all values.
+    return split_heads(projected, 3 * num_heads).chunk(3, dim=1)
 
 
 def _check_axes(name: str, tensor: Tensor, axes: str) -> None:
