@@ -392,10 +392,13 @@ def table(sizes: list[str], dtypes: tuple = (torch.float64, torch.float32)) -> I
 def main() -> int:
     parser = argparse.ArgumentParser(description="How far our ViT lies from those of other libraries.")
     parser.add_argument("sizes", nargs="*", default=list(SIZES), help=f"of {', '.join(SIZES)}; default: all")
+    sizes = parser.parse_args().sizes
+    if unknown := set(sizes) - set(SIZES):
+        parser.error(f"no size {', '.join(sorted(unknown))}, there are {', '.join(SIZES)}")
     print("| model | library | dtype | blocks, max abs diff | logits, max abs diff | allowed | |")
     print("|---|---|---|---|---|---|---|")
     failed = False
-    for size, name, dtype, far in table(parser.parse_args().sizes):
+    for size, name, dtype, far in table(sizes):
         failed |= not far.ok
         numbers = f"{far.blocks:.1e} | {far.logits:.1e} | {far.blocks_allowed:.0e}, {far.logits_allowed:.0e}"
         print(f"| {size} | {name} | {dtype} | {numbers} | {'equal' if far.ok else 'DIFFERENT'} |", flush=True)

@@ -66,6 +66,12 @@ def test_nan_never_agrees_not_even_with_itself(tol):
     assert math.isnan(agreement.max_abs_diff)
 
 
+def test_neighbouring_integers_differ_however_large_they_are():
+    large = torch.tensor([2**53, 5])
+    assert compare("", large, large + 1, tol=0).max_abs_diff == 1
+    assert compare("", large, large.clone(), tol=0)
+
+
 def test_infinities_agree_with_their_own_sign_only():
     infinite = torch.tensor([math.inf, -math.inf, 1.0])
     assert compare("", infinite, infinite, tol=0).max_abs_diff == 0

@@ -537,6 +537,7 @@ def test_every_check_names_two_mistakes_at_least():
         ([1, 2], "the pairs are no list such as [(0, 1), (1, 2)]"),
         ("ab", "the pairs are no list such as [(0, 1), (1, 2)]"),
         (None, "not yet: your table is right, but the pairs are None"),
+        ((1 / 0 for _ in range(2)), "the pairs are no list such as [(0, 1), (1, 2)]"),
     ],
 )
 def test_wrong_pairs_are_named(say, pairs, words):

@@ -157,6 +157,11 @@ def test_a_deletion_curve_has_its_standard_error_around_it(ax):
     assert sorted(set(band[band[:, 0] == 1, 1])) == pytest.approx([0.45, 0.55])
 
 
+def test_no_line_is_left_out_however_many_there_are(ax):
+    many = {f"model {number}": [0.5, 0.25] for number in range(9)}
+    assert len(plots.plot_deletion(many, 100, ax)) == len(plots.plot_by_layer(many, ax, ylabel="share")) == 9
+
+
 def test_lines_by_layer_differ_in_more_than_colour(ax):
     lines = plots.plot_by_layer({"trained": [1, 2, 3], "untrained": [1, 1, 1]}, ax, ylabel="distance")
     assert [line.get_ydata().tolist() for line in lines] == [[1, 2, 3], [1, 1, 1]]

@@ -296,6 +296,28 @@ def test_our_own_checkpoints_tell_what_they_are(tmp_path, pool, eps):
     assert load_pretrained(tmp_path / "digits.safetensors").model.config == model.config
 
 
+def test_a_model_of_the_training_command_names_its_classes_and_takes_values_as_they_are():
+    from vit_steps.data import load_digits_images
+    from vit_steps.training import SHIPPED
+
+    images, labels = load_digits_images("test")
+    model, preprocess, names = load_pretrained(SHIPPED)
+    torch.testing.assert_close(preprocess(images), images, atol=1 / 255, rtol=0)
+    with torch.no_grad():
+        answers = [names[number] for number in model(preprocess(images)).argmax(dim=1)]
+    right = sum(answer == str(label) for answer, label in zip(answers, labels.tolist(), strict=True))
+    assert right / len(labels) > 0.99
+
+
+def test_of_a_model_saved_by_hand_only_what_its_notes_say_is_known(tmp_path):
+    from vit_steps.training import digits_model, save_checkpoint
+
+    save_checkpoint(digits_model(), tmp_path / "own.safetensors", notes={"classes": list("abcdefghij")})
+    _, preprocess, names = load_pretrained(tmp_path / "own.safetensors")
+    assert names == list("abcdefghij")
+    assert preprocess.mean is None  # whether it was trained on normalised images nobody says
+
+
 @pytest.mark.parametrize(
     ("header", "num_heads"),
     [

@@ -44,7 +44,7 @@ def compare(name: str, ours: Any, reference: Any, *, tol: int | float) -> Agreem
         name: what is compared, the first words of the line.
         ours: a tensor, or anything ``torch.as_tensor`` takes.
         reference: what it is held against.
-        tol: largest absolute difference that still counts as equal; 0 asks for the same numbers exactly.
+        tol: absolute differences below it count as equal; 0 asks for the same numbers exactly.
 
     Raises:
         ValueError: "tol must be at least 0, got -1", or a tensor on the meta device, which holds no numbers.
@@ -80,10 +80,16 @@ def _to_tensor(name: str, numbers: Any) -> Tensor:
 def _largest_difference(ours: Tensor, reference: Tensor) -> float:
     if not ours.numel():
         return 0.0
-    wide = torch.complex128 if ours.is_complex() or reference.is_complex() else torch.float64
-    ours, reference = (each.to("cpu", wide) for each in (ours, reference))
+    ours, reference = (each.to("cpu", _wide_dtype(ours, reference)) for each in (ours, reference))
     # Two infinities of one sign agree, and their difference is NaN.
-    return torch.where(ours == reference, 0.0, (ours - reference).abs()).max().item()
+    return float(torch.where(ours == reference, 0, (ours - reference).abs()).max())
+
+
+def _wide_dtype(ours: Tensor, reference: Tensor) -> torch.dtype:
+    if ours.is_complex() or reference.is_complex():
+        return torch.complex128
+    # Above 2^53 float64 takes neighbouring integers for one.
+    return torch.float64 if ours.is_floating_point() or reference.is_floating_point() else torch.int64
 
 
 def _verdict(shapes: tuple, difference: float, tol: int | float, ok: bool) -> str:

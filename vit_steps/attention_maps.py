@@ -166,7 +166,7 @@ def deletion_curve(
 
     Raises:
         ValueError: "order of image 3 does not hold each of the patches 0 to 15 once", "order has 15 patches,
-            an image of 8 x 8 cannot be cut into 15 squares", or logits that are not finite.
+            an image of 8 x 8 cannot be cut into 15 squares", or logits that are NaN.
         TypeError: an argument is not a tensor of the right dtype.
     """
     patch_size = _check_deletion(model, images, labels, order)
@@ -257,9 +257,10 @@ def _check_components(kernel: Tensor, num_components: int) -> None:
         raise ValueError(f"kernel must be square, got {kernel.shape[2]} x {kernel.shape[3]}")
     _check_integer("num_components", num_components, at_least=1)
     dim, patch_dim = kernel.shape[0], kernel.shape[1:].numel()
-    if num_components > min(dim, patch_dim):
+    # The mean kernel is taken off first: that leaves one direction less than there are kernels.
+    if num_components > min(dim - 1, patch_dim):
         raise ValueError(
-            f"num_components {num_components} is more than the {min(dim, patch_dim)} there can be: "
+            f"num_components {num_components} is more than the {min(dim - 1, patch_dim)} there can be: "
             f"dim is {dim}, patch_dim is {patch_dim}"
         )
     _check_numbers("kernel", kernel)

@@ -404,7 +404,7 @@ def _find_wrong_pair(pairs: Any, side: int = 7) -> str | None:
         return "not yet: your table is right, but the pairs are None"
     try:
         found = {tuple(sorted((int(first), int(second)))) for first, second in pairs}
-    except (TypeError, ValueError, OverflowError, RuntimeError):
+    except Exception:
         return "wrong: your table is right, but the pairs are no list such as [(0, 1), (1, 2)]"
     for pair in sorted(found):
         if why := _why_not(*pair, side):

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
 
+DOCUMENTED = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 PICTURE_DPI, SCREEN_DPI = 150, 100  # half as fine again as a screen needs, for a projector
 
 
@@ -81,9 +82,11 @@ def _check_shown(figure: object, alt: object) -> None:
 
 
 def _without_long_docstring(source: str) -> str:
-    docstring = ast.parse(source).body[0].body[0]
-    if not isinstance(docstring, ast.Expr) or docstring.end_lineno == docstring.lineno:
+    shown = ast.parse(source).body[0]
+    documented = isinstance(shown, DOCUMENTED) and ast.get_docstring(shown) is not None
+    if not documented or shown.body[0].end_lineno == shown.body[0].lineno:
         return source
+    docstring = shown.body[0]
     lines = source.splitlines()
     lines[docstring.lineno - 1 : docstring.end_lineno] = [lines[docstring.lineno - 1] + '"""']
     return "\n".join(lines)

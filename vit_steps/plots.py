@@ -9,6 +9,7 @@ What cannot be drawn is refused before the first line: ``TypeError`` for what ho
 """
 
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 from numbers import Integral, Real
 
 import numpy as np
@@ -201,7 +202,7 @@ def plot_deletion(curves: dict, num_images: int, ax: Axes) -> list[Line2D]:
     curves = _curves("curves", curves)
     _check_integer("num_images", num_images)
     artists = []
-    for (name, curve), marker in zip(curves.items(), "osD^vPX", strict=False):
+    for (name, curve), marker in zip(curves.items(), cycle("osD^vPX"), strict=False):
         _check_accuracies(name, curve)
         error = np.sqrt(curve * (1 - curve) / num_images)
         artists += ax.plot(curve, marker + "-", markersize=4, label=name)
@@ -216,7 +217,7 @@ def plot_by_layer(values: dict, ax: Axes, *, ylabel: str) -> list[Line2D]:
     _check_ax(ax)
     values = _curves("values", values)
     artists = []
-    for (name, numbers), style in zip(values.items(), ("o-", "s--", "D:", "^-."), strict=False):
+    for (name, numbers), style in zip(values.items(), cycle(("o-", "s--", "D:", "^-.")), strict=False):
         artists += ax.plot(numbers, style, label=name)
     ax.set(xlabel="layer", ylabel=ylabel, xticks=range(len(numbers)))
     ax.legend()

@@ -42,7 +42,8 @@ def sincos_position(
     Args:
         grid: (rows, cols), counted in patches.
         dim: width of a token, a multiple of 4.
-        temperature: the longest wavelength is about ``2 * pi * temperature`` patches.
+        temperature: sets the longest wavelength, which comes near ``2 * pi * temperature`` patches if dim is
+            large.
 
     Returns:
         One row per patch, in row-major order, in torch's default dtype. There is no row for the CLS token.

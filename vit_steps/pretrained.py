@@ -283,8 +283,7 @@ def _read_facts(path: Path) -> Facts:
 def _facts_beside(path: Path) -> Facts:
     own = _read_own_header(path)
     if own:
-        size = _pair("image_size", own.get("image_size"))
-        return Facts(size, own.get("num_heads"), own.get("eps"), own.get("pool", "cls"))
+        return _own_facts(own.get("config", {}), own.get("notes", {}))
     config = _read_json(path.parent / "config.json")
     processor = _read_json(path.parent / "preprocessor_config.json")
     if "architecture" in config or "pretrained_cfg" in config:
@@ -300,7 +299,20 @@ def _read_own_header(path: Path) -> dict:
         return {}
     with safe_open(path, framework="pt") as file:
         header = json.loads((file.metadata() or {}).get("vit_steps", "{}"))
-    return header.get("config", {}) if header.get("kind") == "model" else {}
+    return header if header.get("kind") == "model" else {}
+
+
+def _own_facts(config: dict, notes: dict) -> Facts:
+    # The command of vit_steps.training learns from values in [0, 1] as they are; others may normalise.
+    as_they_are = {"mean": (0.0,) * config.get("channels", 3), "std": (1.0,) * config.get("channels", 3)}
+    return Facts(
+        image_size=_pair("image_size", config.get("image_size")),
+        num_heads=config.get("num_heads"),
+        eps=config.get("eps"),
+        pool=config.get("pool", "cls"),
+        labels=notes.get("classes"),
+        preprocess={**as_they_are, "interpolation": "bilinear"} if "command" in notes else {},
+    )
 
 
 def _timm_facts(config: dict) -> Facts:

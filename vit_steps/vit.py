@@ -93,8 +93,9 @@ class ViT(nn.Module):
     """Vision Transformer (Dosovitskiy et al., arXiv 2010.11929), equal to timm's of the same size.
 
     The parameters carry timm's names, so ``load_state_dict(strict=True)`` takes timm's weights and timm takes
-    ours. Weights start as the paper's code starts them: Xavier for the encoder's matrices, deviation 0.02
-    for the class token, the positions and the head, zero for biases.
+    ours. Weights start much as in the paper's code: Xavier for the encoder's matrices, deviation 0.02 for the
+    class token, the positions and the head, zero for the biases of encoder and head; the patch embedding
+    starts as torch starts a convolution.
 
     Args:
         image_size: pixels; one number, or (height, width).

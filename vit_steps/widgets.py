@@ -146,7 +146,7 @@ def patch_size_slider(
 
     Raises:
         ValueError: "image side 224 is not a multiple of patch_size 30", "image must be one square picture,
-            (1, channels, side, side), got shape (1, 3, 224, 200)", "patch_sizes is empty".
+            (1, 1 or 3 channels, side, side), got shape (1, 3, 224, 200)", "patch_sizes is empty".
         TypeError: ``image`` is not a tensor, or a patch size not an integer.
     """
     _check_square(image)
@@ -252,8 +252,9 @@ def digit_pad(
         labels: the name of each class.
 
     Raises:
-        ValueError: "answer gave 9 probabilities, there are 10 labels", "answer gave probabilities that sum to
-            3.20: they must sum to 1, as after a softmax", "image must be (1, 1, height, width), ...".
+        ValueError: "answer gave 9 probabilities, there are 10 labels", "answer gave probabilities from
+            0.10 that sum to 3.20: they must be positive and sum to 1, as after a softmax", "image must be one
+            grey picture, (1, 1, height, width), got (1, 3, 8, 8)".
         TypeError: ``answer`` is not callable, or gave something else than two tensors.
     """
     image = torch.zeros(1, 1, 8, 8) if image is None else image

@@ -8,6 +8,7 @@ frame lasts 16.7 ms. A blank frame is one without a picture. A jump is a frame i
 scrolled elsewhere, or the cell below stands elsewhere, than before the key.
 """
 
+import argparse
 import csv
 import datetime
 import os
@@ -179,6 +180,9 @@ def write(rows: list[dict], path: Path) -> None:
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--out", type=Path, default=TABLE, help="the CSV to write")
+    options = parser.parse_args()
     if lab_driver.missing():
         raise SystemExit(lab_driver.missing())
     with tempfile.TemporaryDirectory() as name:
@@ -187,7 +191,7 @@ def main() -> None:
     for row in rows:
         shown = f"{row['median_ms']:>8}{row['worst_ms']:>8}{row['goal_ms']:>6}{row['goal']:>8}"
         print(f"{row['widget']:32}{shown}{row['blank_frames']:14}{row['jumps']:7}")
-    write(rows, TABLE)
+    write(rows, options.out)
 
 
 if __name__ == "__main__":
