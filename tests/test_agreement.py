@@ -67,9 +67,14 @@ def test_nan_never_agrees_not_even_with_itself(tol):
 
 
 def test_neighbouring_integers_differ_however_large_they_are():
-    large = torch.tensor([2**53, 5])
+    large = torch.tensor([2**53, 2**53 + 2])
     assert compare("", large, large + 1, tol=0).max_abs_diff == 1
     assert compare("", large, large.clone(), tol=0)
+
+
+def test_integers_are_held_against_fractions_without_rounding():
+    whole, half = torch.tensor([1, 2]), torch.tensor([1.5, 2.0])
+    assert compare("", whole, half, tol=1).max_abs_diff == compare("", half, whole, tol=1).max_abs_diff == 0.5
 
 
 def test_infinities_agree_with_their_own_sign_only():
