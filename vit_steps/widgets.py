@@ -377,7 +377,7 @@ def _choices(attention: Tensor, labels: Sequence[str] | None) -> list[dict]:
 def _tell_start(label: str, layer: int, cls_map: Tensor) -> str:
     row, col = divmod(cls_map.argmax().item(), cls_map.shape[1])
     return (
-        f"Image {label}, and where its CLS token looks in layer {layer}, mean over heads: "
+        f"The image ({label}), and where its CLS token looks in layer {layer}, mean over heads: "
         f"of the patches, most at row {row}, column {col}."
     )
 
