@@ -856,6 +856,7 @@ try:
 except ValueError as error:
     notes["apart"] = str(error)
 training.save_checkpoint(model, folder / f"end{place}.safetensors", notes=notes)
+training._leave(0)  # as the command does it
 """
 
 
