@@ -318,6 +318,14 @@ def test_of_a_model_saved_by_hand_only_what_its_notes_say_is_known(tmp_path):
     assert preprocess.mean is None  # whether it was trained on normalised images nobody says
 
 
+@pytest.mark.parametrize("classes", [10, "abcdefghij", list("abc"), list(range(10)), None])
+def test_notes_that_are_no_names_are_not_taken_for_names(tmp_path, classes):
+    from vit_steps.training import digits_model, save_checkpoint
+
+    save_checkpoint(digits_model(), tmp_path / "own.safetensors", notes={"classes": classes})
+    assert load_pretrained(tmp_path / "own.safetensors").labels == list("0123456789")
+
+
 @pytest.mark.parametrize(
     ("header", "num_heads"),
     [

@@ -310,9 +310,18 @@ def _own_facts(config: dict, notes: dict) -> Facts:
         num_heads=config.get("num_heads"),
         eps=config.get("eps"),
         pool=config.get("pool", "cls"),
-        labels=notes.get("classes"),
+        labels=_names_in(notes, config.get("num_classes")),
         preprocess={**as_they_are, "interpolation": "bilinear"} if "command" in notes else {},
     )
+
+
+def _names_in(notes: dict, num_classes: object) -> list[str] | None:
+    # Notes are free: what is not a name for each class is not about names.
+    names = notes.get("classes")
+    fits = (
+        isinstance(names, list) and len(names) == num_classes and all(isinstance(each, str) for each in names)
+    )
+    return names if fits else None
 
 
 def _timm_facts(config: dict) -> Facts:
