@@ -20,7 +20,7 @@ help:
 	@echo "make site      write the lessons as pages, alive without a kernel or a network, into site/"
 	@echo "make slides    write the lessons as slides for the classroom, into slides/"
 	@echo "make bench     time everything beside what else there is     (quarter of an hour)"
-	@echo "make coverage  which lines and branches the tests never reach"
+	@echo "make coverage  which lines and branches tests and lessons never reach"
 	@echo "make mutants   break the code on purpose: do the tests see it?   (half an hour)"
 	@echo "make lint      check the style of the code, notebooks included"
 	@echo "make clean     remove the environment, pages and slides, to start from nothing"
@@ -48,10 +48,13 @@ slides: environment
 bench: measure
 	@$(RUN) -m tests.benchmarks.speed
 
-# Without the lessons: what they run could only add, and under --cov nbval's kernels hang.
+# The lessons by jupyter execute: nbval kills its kernels before they can say what they ran.
 coverage: measure
-	@$(RUN) -m pytest tests -n 2 --dist loadscope --ignore=tests/browser --ignore=tests/benchmarks \
-		--cov --cov-report=term-missing --cov-fail-under=98
+	@$(RUN) -m coverage erase
+	@$(RUN) -m coverage run -m pytest tests -n 2 --dist loadscope --ignore=tests/browser --ignore=tests/benchmarks
+	@$(RUN) -m coverage run -m jupyter execute --timeout=600 $(wildcard notebooks/*.ipynb)
+	@$(RUN) -m coverage combine --quiet
+	@$(RUN) -m coverage report --show-missing --skip-covered --fail-under=98
 
 mutants: measure
 	@$(RUN) -m tests.mutants
@@ -63,9 +66,9 @@ lint: environment
 environment:
 	@$(PYTHON) tools/environment.py
 
-# What measures the project itself is fetched when it is asked for.
-measure: environment
-	@$(RUN) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[lab,test,measure]"
+# What measures the project itself is fetched when it is first asked for.
+measure:
+	@$(PYTHON) tools/environment.py measure
 
 clean:
 	@$(PYTHON) -c "import shutil; [shutil.rmtree(each, ignore_errors=True) for each in ('.venv', 'site', 'slides')]"

@@ -47,6 +47,16 @@ def test_the_setup_script_asks_for_the_python_that_the_package_asks_for():
     assert project()["requires-python"] == f">={oldest[1]}.{oldest[2]}"
 
 
+NOWHERE = {
+    **{"PIP_INDEX_URL": "http://127.0.0.1:9/", "PIP_CONFIG_FILE": os.devnull, "PIP_FIND_LINKS": ""},
+    **{"PIP_EXTRA_INDEX_URL": "", "PIP_RETRIES": "0", "PIP_NO_CACHE_DIR": "1"},
+}
+NO_PACKAGES = (
+    "vit-steps: The packages could not be downloaded. Is there a network? "
+    "When there is, run the same command again.\n"
+)
+
+
 @pytest.fixture
 def fresh(tmp_path):
     """A copy of what `make` needs, and a way to run it there."""
@@ -56,10 +66,9 @@ def fresh(tmp_path):
     script = tmp_path / "tools" / "environment.py"
     script.write_bytes((ROOT / "tools" / "environment.py").read_bytes())
 
-    def run(**variables: str) -> subprocess.CompletedProcess:
-        return subprocess.run(
-            [sys.executable, str(script)], capture_output=True, text=True, env={**os.environ, **variables}
-        )
+    def run(*arguments: str, **variables: str) -> subprocess.CompletedProcess:
+        command = [sys.executable, str(script), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, env={**os.environ, **variables})
 
     return tmp_path, script, run
 
@@ -74,34 +83,46 @@ def test_an_old_python_says_so_in_one_line(fresh):
 
 def test_no_network_says_so_in_one_line_and_a_half_made_environment_is_mended(fresh):
     folder, _, run = fresh
-    nowhere = {"PIP_INDEX_URL": "http://127.0.0.1:9/", "PIP_CONFIG_FILE": os.devnull, "PIP_FIND_LINKS": ""}
-    nowhere |= {"PIP_EXTRA_INDEX_URL": "", "PIP_RETRIES": "0", "PIP_NO_CACHE_DIR": "1"}
-    result = run(**nowhere)
-    assert result.returncode == 1
-    assert result.stderr == (
-        "vit-steps: The packages could not be downloaded. Is there a network? "
-        "When there is, run the same command again.\n"
-    )
+    result = run(**NOWHERE)
+    assert (result.returncode, result.stderr) == (1, NO_PACKAGES)
     leftover = folder / ".venv" / "half-made"
     leftover.touch()
-    again = run(**nowhere)
+    again = run(**NOWHERE)
     assert "An earlier setup was interrupted: starting it again." in again.stdout
     assert not leftover.exists()
 
 
-def test_a_ready_environment_is_left_alone(fresh):
+@pytest.fixture
+def ready(fresh):
+    """The same with an environment that is made already, but empty, and a way to stamp it."""
     folder, _, run = fresh
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder / ".venv"], check=True)
-    sys.path.insert(0, str(folder / "tools"))
-    try:
-        import environment
-    finally:
-        sys.path.pop(0)
-    before = os.getcwd()
-    os.chdir(folder)
-    try:
-        Path(environment.STAMP).write_text(environment.fingerprint())
-    finally:
-        os.chdir(before)
-    result = run()
+    subprocess.run([sys.executable, "-m", "venv", folder / ".venv"], check=True)
+    asked = "import environment; print(environment.fingerprint())"
+    tools = {**os.environ, "PYTHONPATH": str(folder / "tools")}
+    said = subprocess.run(
+        [sys.executable, "-c", asked], cwd=folder, env=tools, capture_output=True, text=True
+    )
+
+    def stamp(name: str) -> None:
+        (folder / ".venv" / name).write_text(said.stdout.strip())
+
+    stamp("vit-steps-ready")
+    return folder, stamp, run
+
+
+def test_a_ready_environment_is_left_alone(ready):
+    _, stamp, run = ready
+    result = run(**NOWHERE)
     assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
+    stamp("vit-steps-measure-ready")
+    result = run("measure", **NOWHERE)
+    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
+
+
+def test_what_measures_is_fetched_when_it_is_asked_for_and_no_failure_harms_what_is_there(ready):
+    folder, _, run = ready
+    result = run("measure", **NOWHERE)
+    assert (result.returncode, result.stderr) == (1, NO_PACKAGES)
+    assert "Installing what measures the project" in result.stdout
+    assert (folder / ".venv" / "vit-steps-ready").exists()
+    assert not (folder / ".venv" / "vit-steps-measure-ready").exists()

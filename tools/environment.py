@@ -3,6 +3,8 @@
 It is written for any Python 3.6 and newer, so that one which is too old can say so, and with the standard
 library alone, since nothing is installed yet. A stamp is written last: an environment without it was
 interrupted half-way, and is made again from nothing.
+
+``tools/environment.py measure`` adds what measures the project itself, and asks the network only once.
 """
 
 import hashlib
@@ -15,6 +17,7 @@ import sys
 OLDEST = (3, 11)
 VENV = ".venv"
 STAMP = os.path.join(VENV, "vit-steps-ready")
+MEASURE_STAMP = os.path.join(VENV, "vit-steps-measure-ready")
 LOG = os.path.join(VENV, "install.log")
 PYTHON = os.path.join(VENV, *(("Scripts", "python.exe") if os.name == "nt" else ("bin", "python")))
 NO_NETWORK = re.compile(
@@ -34,13 +37,17 @@ def main():
             f"Install one and name it: make PYTHON=python{wanted} ..."
         )
     wanted = fingerprint()
-    if os.path.exists(PYTHON) and read(STAMP) == wanted:
-        return
-    make_venv()
-    install()
-    configure_lab()
-    write(STAMP, wanted)
-    say("The environment is ready.\n")
+    if not os.path.exists(PYTHON) or read(STAMP) != wanted:
+        make_venv()
+        say("Installing torch, JupyterLab and the rest (a minute or more, about 2 GB on disk) ...\n")
+        install("lab,test")
+        configure_lab()
+        write(STAMP, wanted)
+        say("The environment is ready.\n")
+    if "measure" in sys.argv[1:] and read(MEASURE_STAMP) != wanted:
+        say("Installing what measures the project ...\n")
+        install("lab,test,measure")
+        write(MEASURE_STAMP, wanted)
 
 
 def fingerprint():
@@ -77,11 +84,10 @@ def make_venv():
         raise SetupError(f"Python could not make a virtual environment ({hint}).")
 
 
-def install():
+def install(extras):
     """Install the package and what it needs with pip, on one line that says how far it is."""
     command = [os.path.abspath(PYTHON), "-m", "pip", "install", "--retries", "2", "--progress-bar", "off"]
-    command += ["--disable-pip-version-check", "-c", "constraints.txt", "-e", ".[lab,test]"]
-    say("Installing torch, JupyterLab and the rest (a minute or more, about 2 GB on disk) ...\n")
+    command += ["--disable-pip-version-check", "-c", "constraints.txt", "-e", f".[{extras}]"]
     found, lines = 0, []
     with open(LOG, "w", encoding="utf-8") as log:
         options = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "errors": "replace"}
