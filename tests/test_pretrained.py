@@ -318,6 +318,20 @@ def test_of_a_model_saved_by_hand_only_what_its_notes_say_is_known(tmp_path):
     assert preprocess.mean is None  # whether it was trained on normalised images nobody says
 
 
+@pytest.mark.parametrize("channels", [1, 2, 3])
+def test_a_model_of_the_training_command_takes_as_many_channels_as_it_has(tmp_path, channels):
+    from vit_steps.training import save_checkpoint
+
+    model = ViT(
+        image_size=8, patch_size=4, channels=channels, dim=8, depth=1, num_heads=2, mlp_dim=8, num_classes=2
+    )
+    save_checkpoint(model, tmp_path / "own.safetensors", notes={"command": "python -m vit_steps.training"})
+    preprocess = load_pretrained(tmp_path / "own.safetensors").preprocess
+    # A picture of two channels has no file format, so nobody can say how it is prepared.
+    known = (None, None) if channels == 2 else ((0.0,) * channels, (1.0,) * channels)
+    assert (preprocess.mean, preprocess.std) == known
+
+
 @pytest.mark.parametrize("classes", [10, "abcdefghij", list("abc"), list(range(10)), None])
 def test_notes_that_are_no_names_are_not_taken_for_names(tmp_path, classes):
     from vit_steps.training import digits_model, save_checkpoint

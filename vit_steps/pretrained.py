@@ -24,7 +24,7 @@ from torch import Tensor
 
 from vit_steps.dialects import Dialect, on_meta, read_sizes, recognise, to_hugging_face, to_timm
 from vit_steps.position_embedding import resize_position
-from vit_steps.preprocess import INTERPOLATIONS, Preprocess
+from vit_steps.preprocess import INTERPOLATIONS, MODES, Preprocess
 from vit_steps.vit import ViT
 
 __all__ = ["Preprocess", "Pretrained", "load_pretrained", "save_hugging_face", "to_hugging_face", "to_timm"]
@@ -303,16 +303,21 @@ def _read_own_header(path: Path) -> dict:
 
 
 def _own_facts(config: dict, notes: dict) -> Facts:
-    # The command of vit_steps.training learns from values in [0, 1] as they are; others may normalise.
-    as_they_are = {"mean": (0.0,) * config.get("channels", 3), "std": (1.0,) * config.get("channels", 3)}
     return Facts(
         image_size=_pair("image_size", config.get("image_size")),
         num_heads=config.get("num_heads"),
         eps=config.get("eps"),
         pool=config.get("pool", "cls"),
         labels=_names_in(notes, config.get("num_classes")),
-        preprocess={**as_they_are, "interpolation": "bilinear"} if "command" in notes else {},
+        preprocess=_own_preprocess(config.get("channels")) if "command" in notes else {},
     )
+
+
+def _own_preprocess(channels: object) -> dict:
+    # The command of vit_steps.training learns from values in [0, 1] as they are; others may normalise.
+    if channels not in list(MODES):
+        return {}
+    return {"mean": (0.0,) * channels, "std": (1.0,) * channels, "interpolation": "bilinear"}
 
 
 def _names_in(notes: dict, num_classes: object) -> list[str] | None:
