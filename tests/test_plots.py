@@ -196,3 +196,48 @@ def test_a_history_without_validation_has_one_line_and_one_axis(ax):
     (loss,) = plots.plot_history(SimpleNamespace(loss=[2.0, 1.0], valid_accuracy=[]), ax)
     assert loss.get_ydata().tolist() == [2.0, 1.0]
     assert ax.figure.axes == [ax]
+
+
+@pytest.mark.parametrize(
+    ("draw", "error", "words"),
+    [
+        (
+            lambda ax: plots.plot_weights(torch.rand(2, 2), ax, names="ab"),
+            TypeError,
+            "a list of names, not str",
+        ),
+        (
+            lambda ax: plots.plot_weights(torch.rand(2, 3), ax, names=["a", "b"]),
+            ValueError,
+            r"names holds 2 names, weights has shape \(2, 3\)",
+        ),
+        (
+            lambda ax: plots.plot_deletion({"random": [0.5, 1.25]}, 10, ax),
+            ValueError,
+            r"curves\['random'\] must lie in \[0, 1\], got 0.5 to 1.25",
+        ),
+        (
+            lambda ax: plots.plot_deletion({"random": [-0.5, 1.0]}, 10, ax),
+            ValueError,
+            r"curves\['random'\] must lie in \[0, 1\], got -0.5 to 1",
+        ),
+        (
+            lambda ax: plots.plot_embeddings(torch.rand(4, 3), torch.arange(4), ax),
+            ValueError,
+            r"points must .* got shape \(4, 3\)",
+        ),
+        (
+            lambda ax: plots.plot_embeddings(torch.rand(4, 2), torch.arange(3), ax),
+            ValueError,
+            r"labels has shape \(3,\), there are 4 points",
+        ),
+        (
+            lambda ax: plots.plot_image([[1.0], [1.0, 2.0]], ax),
+            TypeError,
+            "image cannot be read as an array",
+        ),
+    ],
+)
+def test_what_cannot_be_drawn_is_refused_by_name(ax, draw, error, words):
+    with pytest.raises(error, match=words):
+        draw(ax)
