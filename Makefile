@@ -21,7 +21,7 @@ help:
 	@echo "make slides    write the lessons as slides for the classroom, into slides/"
 	@echo "make bench     time everything beside what else there is     (quarter of an hour)"
 	@echo "make coverage  which lines and branches tests and lessons never reach"
-	@echo "make mutants   break the code on purpose: do the tests see it?   (half an hour)"
+	@echo "make mutants   break the code on purpose: do the tests see it?   (quarter of an hour)"
 	@echo "make lint      check the style of the code, notebooks included"
 	@echo "make clean     remove the environment, pages and slides, to start from nothing"
 	@echo "Each sets up what it needs in .venv. Another Python: make PYTHON=python3.12 lab"
