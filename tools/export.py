@@ -114,7 +114,7 @@ def copy_assets(folder: Path) -> None:
     """Copy what the pages load; bytes alone, since a checkout may be read-only and the copy must not be."""
     assets = PAGES / "assets"
     copies = {path: folder / path.relative_to(PAGES) for path in assets.rglob("*") if path.is_file()}
-    copies[ROOT / "vit_steps" / "widgets.css"] = folder / "assets" / "widgets.css"
+    copies[ROOT / "vit_steps" / "looking" / "widgets" / "widgets.css"] = folder / "assets" / "widgets.css"
     for path, copy in copies.items():
         copy.parent.mkdir(parents=True, exist_ok=True)
         copy.write_bytes(path.read_bytes())

@@ -7,7 +7,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 PICTURE = {"image/png": "iVBORw0KGgo=", "text/plain": "two squares"}
 WORDS = {"image/png": {"alt": 'two "squares" & more', "width": 300}}
 
@@ -166,7 +166,7 @@ def test_a_line_that_is_too_long_for_large_code_is_broken_only_when_nothing_else
 
 SLIDER = """
 import torch
-from vit_steps.widgets import patch_size_slider
+from vit_steps.looking.widgets import patch_size_slider
 patch_size_slider(torch.zeros(1, 3, 8, 8), (4, 2))
 """
 

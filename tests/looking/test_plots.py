@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from vit_steps import plots
+from vit_steps.looking import plots
 from vit_steps.patch_embedding import image2patches
 
 
