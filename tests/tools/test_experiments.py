@@ -2,17 +2,12 @@
 
 import csv
 import runpy
-import sys
 from collections import defaultdict
-from pathlib import Path
 from statistics import mean
 
+import experiments
 import pytest
 import torch
-
-TOOLS = Path(__file__).parents[2] / "tools"
-sys.path.append(str(TOOLS))
-import experiments
 from experiments import (
     CANDIDATES,
     MODELS,
@@ -222,6 +217,6 @@ def test_the_comparison_asks_all_three_about_the_same_360_digits(fits, monkeypat
 def test_the_file_is_a_command(monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", ["experiments", "--help"])
     with pytest.raises(SystemExit) as stopped:
-        runpy.run_path(str(TOOLS / "experiments.py"), run_name="__main__")
+        runpy.run_path(experiments.__file__, run_name="__main__")
     assert stopped.value.code == 0
     assert "digits" in capsys.readouterr().out
