@@ -258,6 +258,23 @@ def test_a_pad_starts_with_the_image_that_it_is_given():
     torch.testing.assert_close(torch.tensor(pad.ink).reshape(1, 1, 6, 5), image)
 
 
+@pytest.mark.parametrize("name", [r"$\no{such}$", "<img src=x onerror=alert(1)>"])
+def test_names_are_sent_and_stored_as_text(name):
+    pad = digit_pad(lambda image: (torch.tensor([0.2, 0.8]), torch.ones(2, 2)), labels=["a", name])
+    explorer = attention_explorer(torch.rand(1, 1, 4, 4), attention_of(1, 1, 1, 5, 5), (2, 2), labels=[name])
+    picker = position_picker({name: torch.eye(4)}, (2, 2))
+    for widget in (pad, explorer, picker):
+        assert "text/html" not in widget._repr_mimebundle_()[0]
+        assert name in widget.alt
+    assert (pad.labels[1], explorer.choices[0]["options"], picker.names) == (name, [name], [name])
+
+
+@pytest.mark.parametrize("script", sorted(path.name for path in SCRIPTS_BESIDE.glob("*.js")))
+def test_a_script_writes_text_and_never_html(script):
+    source = (SCRIPTS_BESIDE / script).read_text(encoding="utf-8")
+    assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|srcdoc|eval\(", source)
+
+
 # ---- doors ----
 
 PHOTO, WEIGHTS = torch.rand(1, 3, 8, 12), attention_of(1, 2, 2, 7, 7)

@@ -46,6 +46,8 @@ from vit_steps.looking._drawable import (
 
 STEPS = ("patch\nembedding", "CLS token", "position\nembedding", "encoder", "classi-\nfication")
 LIT, UNLIT, INK = "#FFD75E", "#E8E8EC", "#1A1A2E"
+# A class may be called "$5"; a title is the author's, and may hold a formula.
+AS_IT_IS = {"parse_math": False}
 
 
 def plot_pipeline(step: int, ax: Axes) -> list[FancyBboxPatch]:
@@ -195,8 +197,8 @@ def plot_weights(weights, ax: Axes, *, names: Sequence[str] = (), title: str = "
     artist = ax.imshow(weights, vmin=0)
     ax.set(xlabel="key: is looked at", ylabel="query: looks")
     if len(names):
-        ax.set_xticks(range(len(names)), names)
-        ax.set_yticks(range(len(names)), names)
+        ax.set_xticks(range(len(names)), names, **AS_IT_IS)
+        ax.set_yticks(range(len(names)), names, **AS_IT_IS)
     ax.set_title(title)
     return artist
 
@@ -252,7 +254,7 @@ def plot_scores(answers: Sequence[tuple[str, float]], ax: Axes, *, title: str = 
     labels, probabilities = read_scores(answers)
     bars = ax.barh(range(len(labels)), probabilities)
     ax.bar_label(bars, [f"{p:.2f}" for p in probabilities], padding=3)
-    ax.set_yticks(range(len(labels)), labels)
+    ax.set_yticks(range(len(labels)), labels, **AS_IT_IS)
     ax.invert_yaxis()
     ax.set(xlim=(0, 1.15), xlabel="probability")
     ax.set_title(title)
@@ -267,7 +269,8 @@ def plot_embeddings(points, labels, ax: Axes, *, title: str = "") -> PathCollect
     shades = np.unique(labels, return_inverse=True)[1]
     artist = ax.scatter(*points.T, c=shades, s=60, alpha=0.25, linewidths=0)
     for label in np.unique(labels):
-        ax.text(*np.median(points[labels == label], axis=0), str(label), size=15, weight="bold", ha="center")
+        place = np.median(points[labels == label], axis=0)
+        ax.text(*place, str(label), size=15, weight="bold", ha="center", **AS_IT_IS)
     ax.set_title(title)
     ax.set(xticks=[], yticks=[])
     return artist

@@ -119,7 +119,7 @@ def _similarity_figure(tables: dict[str, Tensor], grid: tuple[int, int], query: 
             artist = ax.imshow(places, vmin=table.min(), vmax=table.max())
             row, col = divmod(query - num_cls, grid[1])
             ax.add_patch(Rectangle((col - 0.5, row - 0.5), 1, 1, fill=False, color="black", linewidth=3))
-            ax.set_title(name)
+            ax.set_title(name, parse_math=False)
             ax.axis("off")
             figure.colorbar(artist, ax=ax, shrink=0.8)
     return figure
