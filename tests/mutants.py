@@ -1,10 +1,10 @@
 """Break the package on purpose, one small change after the other, and see whether the tests notice.
 
 ``python -m tests.mutants`` (or ``make mutants``) lets mutmut change the functions of the steps, of ``vit``,
-``attention_maps``, ``pretrained`` and of what stands next to them. For each mutant those tests of its module
-run that reach its function. A survivor must be listed in ``equivalent_mutants.csv``, with the reason why no
-test could tell it from the original; and every mutant of that list must have survived. The work is done on a
-copy in a temporary folder. mutmut forks, so this needs Linux or macOS.
+``looking.attention_maps``, ``pretrained`` and of what stands next to them. For each mutant those tests of its
+module run that reach its function. A survivor must be listed in ``equivalent_mutants.csv``, with the reason
+why no test could tell it from the original; and every mutant of that list must have survived. The work is
+done on a copy in a temporary folder. mutmut forks, so this needs Linux or macOS.
 
     python -m tests.mutants                     # all modules
     python -m tests.mutants encoder vit         # these alone
@@ -30,7 +30,7 @@ HERE = Path(__file__).parent
 EQUIVALENT = HERE / "equivalent_mutants.csv"
 MODULES = (
     *("patch_embedding", "cls_token", "position_embedding", "encoder", "classification", "vit"),
-    *("attention_maps", "pretrained", "dialects", "preprocess", "agreement"),
+    *("looking.attention_maps", "pretrained", "dialects", "preprocess", "looking.agreement"),
 )
 # A module answers to its own tests alone: that is stricter, and far faster, than to run all of them.
 MORE_TESTS = {"pretrained": ("preprocess",)}  # there its preparations are held against each library's own
@@ -42,7 +42,7 @@ CONFIG = """\
 source_paths=
     vit_steps
 only_mutate=
-    vit_steps/{module}.py
+    {path}
 pytest_add_cli_args_test_selection=
     {tests}
 pytest_add_cli_args=
@@ -103,8 +103,8 @@ def mutate(folder: Path, module: str, jobs: int) -> list[Outcome]:
     ignore = shutil.ignore_patterns("__pycache__", "browser", "benchmarks", "hostile")
     for name in ("vit_steps", "tests"):
         shutil.copytree(HERE.parent / name, folder / name, ignore=ignore)
-    tests = "\n    ".join(f"tests/test_{name}.py" for name in (module, *MORE_TESTS.get(module, ())))
-    (folder / "setup.cfg").write_text(CONFIG.format(module=module, tests=tests), encoding="utf-8")
+    tests = "\n    ".join(file_of_tests(name) for name in (module, *MORE_TESTS.get(module, ())))
+    (folder / "setup.cfg").write_text(CONFIG.format(path=path_of(module), tests=tests), encoding="utf-8")
     run = subprocess.run(
         [sys.executable, "-m", "mutmut", "run", "--max-children", str(jobs)],
         cwd=folder,
@@ -119,11 +119,22 @@ def mutate(folder: Path, module: str, jobs: int) -> list[Outcome]:
         return [*read_outcomes(module)]
 
 
+def path_of(module: str) -> str:
+    """The file of a module, as mutmut calls it."""
+    return f"vit_steps/{module.replace('.', '/')}.py"
+
+
+def file_of_tests(module: str) -> str:
+    """The file of tests that a module answers to, in whichever room it lies."""
+    (found,) = HERE.rglob(f"test_{module.rpartition('.')[2]}.py")
+    return f"tests/{found.relative_to(HERE).as_posix()}"
+
+
 def read_outcomes(module: str) -> Iterator[Outcome]:
     """Read what mutmut wrote down, in its working folder."""
     from mutmut.stats import status_by_exit_code  # here, because mutmut cannot be imported on Windows
 
-    path = f"vit_steps/{module}.py"
+    path = path_of(module)
     for name, code in json.loads(Path(f"mutants/{path}.meta").read_text())["exit_code_by_key"].items():
         status = status_by_exit_code[code]
         if status in KILLED:
@@ -164,7 +175,7 @@ def flat(lines: list[str]) -> str:
     return " ".join(line.strip() for line in lines)
 
 
-HEADER = f"{'module':20}{'mutants':>9}{'killed':>9}{'by time':>9}{'survived':>10}{'%':>8}"
+HEADER = f"{'module':24}{'mutants':>9}{'killed':>9}{'by time':>9}{'survived':>10}{'%':>8}"
 
 
 def row(name: str, outcomes: list[Outcome]) -> str:
@@ -172,7 +183,7 @@ def row(name: str, outcomes: list[Outcome]) -> str:
     counts = Counter(each.status for each in outcomes if name in (each.module, "all"))
     number, killed = counts.total(), sum(counts[status] for status in KILLED)
     share = 100 * killed / max(number, 1)
-    return f"{name:20}{number:9}{killed:9}{counts['timeout']:9}{number - killed:10}{share:8.2f}"
+    return f"{name:24}{number:9}{killed:9}{counts['timeout']:9}{number - killed:10}{share:8.2f}"
 
 
 def judge(modules: list[str], outcomes: list[Outcome], equivalent: dict[Survivor, str]) -> Iterator[str]:
@@ -180,7 +191,7 @@ def judge(modules: list[str], outcomes: list[Outcome], equivalent: dict[Survivor
     survivors = {each.survivor: each for each in outcomes if each.survivor}
     for survivor, outcome in survivors.items():
         if survivor not in equivalent:
-            place = f"vit_steps/{survivor.module}.py:{outcome.line}"
+            place = f"{path_of(survivor.module)}:{outcome.line}"
             yield f"{place}: {outcome.status}: {survivor.original}  ->  {survivor.mutant}"
     for listed in equivalent:
         if listed.module in modules and listed not in survivors:

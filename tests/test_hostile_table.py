@@ -23,33 +23,40 @@ pytestmark = pytest.mark.usefixtures("doors_only")
 PACKAGE = Path(vit_steps.__file__).parent
 RECORD = "a record: it holds what it is given, and the function that reads it is tried"
 OF_A_WIDGET = "made by a function of this module, whose row it is; traitlets checks what it is given"
+OF_A_FIGURE = "takes a figure that the package drew, or its PNG: show_figure and the widgets are tried"
 OF_A_MODEL = "made by ViT alone, after its own doors"
-COMMAND = "a command line: argparse answers, see test_training and test_experiments"
+COMMAND = "a command line: argparse answers, see test_training"
 NO_ARGUMENTS = "takes nothing"
 NOT_FED = {
     **dict.fromkeys(["vit.PatchEmbed", "vit.Attention", "vit.Block"], OF_A_MODEL),
-    **dict.fromkeys(["vit.Trace", "agreement.Agreement", "data.ImageFolder", "dialects.Dialect"], RECORD),
+    **dict.fromkeys(
+        ["vit.Trace", "looking.agreement.Agreement", "data.ImageFolder", "dialects.Dialect"], RECORD
+    ),
     **dict.fromkeys(["pretrained.Pretrained", "pretrained.Facts"], RECORD),
     **dict.fromkeys(["training.History", "training.Recipe"], RECORD),
-    **dict.fromkeys(["widgets.LessonWidget", "widgets.PictureSlider", "widgets.Explorer"], OF_A_WIDGET),
-    **dict.fromkeys(["widgets.DigitPad"], OF_A_WIDGET),
-    **dict.fromkeys(["training.main", "experiments.main"], COMMAND),
-    **dict.fromkeys(["experiments.choose_recipe", "experiments.compare_on_digits"], NO_ARGUMENTS),
-    **dict.fromkeys(["experiments.ablate", "widgets.live_curve"], NO_ARGUMENTS),
+    **dict.fromkeys(
+        ["looking.widgets.base.LessonWidget", "looking.widgets.slider.PictureSlider"], OF_A_WIDGET
+    ),
+    **dict.fromkeys(["looking.widgets.explorer.Explorer", "looking.widgets.pad.DigitPad"], OF_A_WIDGET),
+    "looking.widgets.base.picture_of": OF_A_FIGURE,
+    **dict.fromkeys([f"looking.png.{name}" for name in ("render", "pack", "screen_width")], OF_A_FIGURE),
+    "training.main": COMMAND,
+    "looking.widgets.curve.live_curve": NO_ARGUMENTS,
 }
 
 
 def public_names():
-    for path in sorted(PACKAGE.glob("[!_]*.py")):
-        module = importlib.import_module(f"vit_steps.{path.stem}")
+    for path in sorted(PACKAGE.rglob("[!_]*.py")):
+        place = ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
+        module = importlib.import_module(f"vit_steps.{place}")
         for name, thing in vars(module).items():
             own = getattr(thing, "__module__", None) == module.__name__
             if own and not name.startswith("_") and (inspect.isfunction(thing) or inspect.isclass(thing)):
-                yield f"{path.stem}.{name}"
+                yield f"{place}.{name}"
 
 
 def test_every_public_name_has_a_row_or_a_reason():
-    tried = {".".join(name.split(".")[:2]) for name in ROWS}
+    tried = {*ROWS} | {name.rpartition(".")[0] for name in ROWS}  # of a method its class is tried
     assert {*public_names()} - tried - {*NOT_FED} == set()
 
 
@@ -66,7 +73,11 @@ def test_an_argument_without_a_table_is_seen():
         for argument in inspect.signature(row.call).parameters
         if argument in row.make() and not any(tried == argument for tried, _, _ in tries(row))
     }
-    allowed = {("plots.plot_by_layer", "ylabel"), ("training.fit", "progress"), *CALLABLES_OF_THE_STEPS}
+    allowed = {
+        ("looking.plots.plot_by_layer", "ylabel"),
+        ("training.fit", "progress"),
+        *CALLABLES_OF_THE_STEPS,
+    }
     assert untried <= allowed
 
 
@@ -95,7 +106,7 @@ def test_what_is_fine_after_all_is_there(name):
     assert {(argument, kind) for argument, fine in row.fine.items() for kind in fine} <= tried
 
 
-@pytest.mark.parametrize("name", [name for name in ROWS if not name.startswith("checks.")])
+@pytest.mark.parametrize("name", [name for name in ROWS if ".check_" not in name])
 def test_what_is_right_is_taken(name):
     torch.manual_seed(0)
     ran = run(ROWS[name], ROWS[name].make())
@@ -104,7 +115,7 @@ def test_what_is_right_is_taken(name):
 
 
 NO_GRAPH = {
-    "attention_maps.deletion_curve": "counts answers, and a count has no slope",
+    "looking.attention_maps.deletion_curve": "counts answers, and a count has no slope",
     "classification.top_k": "gives names and numbers to read",
 }
 with_gradient = [

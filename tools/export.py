@@ -4,8 +4,6 @@ The pages hold what the notebooks store. A folder that is there already is repla
 """
 
 import argparse
-import json
-import re
 import sys
 import tempfile
 from dataclasses import dataclass
@@ -78,13 +76,13 @@ class Lesson:
 
 
 def environment() -> jinja2.Environment:
-    env = jinja2.Environment(loader=jinja2.FileSystemLoader(PAGES), undefined=jinja2.StrictUndefined)
-    for name in ("markdown", "python", "picture", "kind", "text"):
+    """Templates in which every text is escaped, unless one of the filters below made HTML of it."""
+    env = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(PAGES), undefined=jinja2.StrictUndefined, autoescape=True
+    )
+    for name in ("words", "inline", "printed", "python", "picture", "without_ids", "kind", "text"):
         env.filters[name] = getattr(lesson_html, name)
     env.filters["shows_code"] = deck.shows_code
-    env.filters["without_ids"] = lambda html: re.sub(r'(<h\d) id="[^"]*"', r"\1", html)
-    # "</" would end the script that holds the data.
-    env.filters["json"] = lambda value: json.dumps(value).replace("</", r"<\/")
     return env
 
 
@@ -114,7 +112,7 @@ def copy_assets(folder: Path) -> None:
     """Copy what the pages load; bytes alone, since a checkout may be read-only and the copy must not be."""
     assets = PAGES / "assets"
     copies = {path: folder / path.relative_to(PAGES) for path in assets.rglob("*") if path.is_file()}
-    copies[ROOT / "vit_steps" / "widgets.css"] = folder / "assets" / "widgets.css"
+    copies[ROOT / "vit_steps" / "looking" / "widgets" / "widgets.css"] = folder / "assets" / "widgets.css"
     for path, copy in copies.items():
         copy.parent.mkdir(parents=True, exist_ok=True)
         copy.write_bytes(path.read_bytes())

@@ -32,11 +32,11 @@ import ipywidgets
 import torch
 from matplotlib import pyplot as plt
 from vit_steps import position_similarity, sincos_position
-from vit_steps.attention_maps import cls_attention
+from vit_steps.looking.attention_maps import cls_attention
 from vit_steps.data import load_digits_images, load_photo
 from vit_steps.training import load_checkpoint
-from vit_steps.widgets import *
-from vit_steps.widgets import _cut, _draw_cost, _draw_grid, _draw_sequence
+from vit_steps.looking.widgets import *
+from vit_steps.looking.widgets.slider import _cut, _draw_cost, _draw_grid, _draw_sequence
 
 model, (images, _) = load_checkpoint(), load_digits_images("test")
 SIZES = (112, 56, 32, 28, 16, 14, 8, 7)
@@ -49,7 +49,7 @@ def answer(image):
 
 
 def figure_of(patch_size):
-    with plt.style.context("vit_steps.lesson"):
+    with plt.style.context("vit_steps.looking.lesson"):
         ratios = {"height_ratios": (1, 2), "width_ratios": (3, 4)}
         figure, axes = plt.subplot_mosaic("ps;pc", figsize=(9, 3.8), **ratios)
         _draw_grid(photo[0], patch_size, axes["p"])

@@ -12,8 +12,9 @@ import torch
 from matplotlib import colormaps
 from PIL import Image
 
-from vit_steps import position_similarity, widgets
-from vit_steps.widgets import attention_explorer, digit_pad, patch_size_slider, position_picker
+from vit_steps import position_similarity
+from vit_steps.looking import widgets
+from vit_steps.looking.widgets import attention_explorer, digit_pad, patch_size_slider, position_picker
 
 if lab_driver.missing():
     pytest.skip(lab_driver.missing(), allow_module_level=True)

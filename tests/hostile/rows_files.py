@@ -1,4 +1,4 @@
-"""Data, training, weights from elsewhere, and the experiments: most of them read or write files."""
+"""Data, training and weights from elsewhere: most of them read or write files."""
 
 import atexit
 import shutil
@@ -12,7 +12,7 @@ from PIL import Image
 
 from hostile.kinds import FINITE, SAME, Kind, constant, constants, of_tensor
 from hostile.trial import Row
-from vit_steps import ViT, data, dialects, experiments, pretrained, training
+from vit_steps import ViT, data, dialects, pretrained, training
 from vit_steps.preprocess import Preprocess
 
 SIZES = dict(image_size=4, patch_size=2, channels=1, dim=4, depth=1, num_heads=2, mlp_dim=4, num_classes=3)
@@ -358,25 +358,3 @@ ROWS |= {
         refusals=(OSError,),
     ),
 }
-
-
-for shuffle in (experiments.shuffle_alike, experiments.shuffle_each):
-    ROWS[f"experiments.{shuffle.__name__}"] = Row(
-        shuffle,
-        lambda: dict(pair=pair(size=8), seed=1),
-        own={"pair": of_pair(*pair(size=8))},
-        fine={
-            "seed": {"0": "the first"},
-            "pair": {
-                f"labels: {name}": "moved as it is"
-                for name in (
-                    "torch.float32",
-                    "torch.bool",
-                    "torch.complex64",
-                    "negative",
-                    "too large",
-                    "on meta",
-                )
-            },
-        },
-    )

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vit_steps import ViT
-from vit_steps.attention_maps import (
+from vit_steps.looking.attention_maps import (
     attention_entropy,
     attention_rollout,
     cls_attention,

@@ -1,31 +1,27 @@
 """The tables that ship, made again by one command each: choice, digits, ablation.
 
-``python -m vit_steps.experiments choice`` writes ``vit_steps/tables/choice.csv``, and so on. All of it runs
-on one core; CPU seconds are those of training alone.
+``python tools/experiments.py choice`` writes ``vit_steps/tables/choice.csv``, and so on. All of it runs on
+one core; CPU seconds are those of training alone.
 """
 
 import argparse
 import csv
 import time
 from collections.abc import Callable, Iterator
-from functools import partial
-from numbers import Integral
+from inspect import signature
 from pathlib import Path
-from unittest import mock
 
 import torch
 from torch import Tensor, nn
 
-from vit_steps import training
+from vit_steps import ViT, image2patches, patches2image, sincos_position
 from vit_steps.data import load_digits_images
-from vit_steps.patch_embedding import image2patches, patches2image
-from vit_steps.position_embedding import sincos_position
-from vit_steps.training import accuracy, digits_model, fit
-from vit_steps.vit import ViT
+from vit_steps.training import accuracy, digits_model, fit, random_affine
 
-TABLES = Path(__file__).parent / "tables"
+TABLES = Path(__file__).resolve().parent.parent / "vit_steps" / "tables"
 SEEDS = range(5)
 RECIPE = {"epochs": 50}  # what differs from the defaults of fit
+STRENGTH = signature(fit).parameters["augment"].default
 
 Pair = tuple[Tensor, Tensor]
 Row = dict[str, object]
@@ -51,7 +47,7 @@ def choose_recipe() -> Iterator[Row]:
 
 CANDIDATES = {
     "as it is": {},
-    "bilinear maps": {"interpolation": "bilinear"},
+    "bilinear maps": {"bilinear": True},
     "augment 0.05": {"augment": 0.05},
     "augment 0.1": {"augment": 0.1},
     "augment 0.2": {"augment": 0.2},
@@ -76,17 +72,38 @@ def _one_candidate(
     *,
     pool: str = "cls",
     deviation: float = 0.5,
-    interpolation: str = "bicubic",
+    bilinear: bool = False,
     **recipe: float,
 ) -> float:
     model = digits_model(pool=pool)
     with torch.no_grad():
         model.pos_embed *= deviation / 0.5
+    if bilinear:
+        model, recipe = BilinearMaps.of(model), {"augment": 0.0}
     epochs = round(1100 / (len(train[1]) // 64))
-    maps = partial(training.random_affine, interpolation=interpolation)
-    with mock.patch.object(training, "random_affine", maps):
-        fit(model, train, None, epochs=epochs, progress=False, **recipe)
+    fit(model, train, None, epochs=epochs, progress=False, **recipe)
     return accuracy(model, valid)
+
+
+class BilinearMaps(ViT):
+    """A ViT that moves its training images by itself, and blurs them: ``fit`` has bicubic maps alone."""
+
+    def __init__(self, **sizes: object):
+        super().__init__(**sizes)
+        self.noise = torch.Generator().manual_seed(0)
+
+    @classmethod
+    def of(cls, model: ViT) -> "BilinearMaps":
+        """The same numbers, in a model that moves what it is trained on."""
+        moving = cls(**model.config)
+        moving.load_state_dict(model.state_dict())
+        return moving
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Logits of the image, or in training of what an affine map as strong as in ``fit`` makes of it."""
+        if self.training:
+            image = random_affine(image, STRENGTH, generator=self.noise, interpolation="bilinear")
+        return super().forward(image)
 
 
 def compare_on_digits() -> Iterator[Row]:
@@ -158,28 +175,14 @@ def ablate() -> Iterator[Row]:
 
 def shuffle_alike(pair: Pair, seed: int) -> Pair:
     """Put the 16 patches of all images into the same new order, whatever the seed."""
-    _check_shuffle(pair, seed)
     order = torch.randperm(16, generator=torch.Generator().manual_seed(0))
     return _reorder(pair[0], order.expand(len(pair[1]), 16)), pair[1]
 
 
 def shuffle_each(pair: Pair, seed: int) -> Pair:
     """Put the 16 patches of each image into an order of its own."""
-    _check_shuffle(pair, seed)
-    chance = torch.rand(len(pair[1]), 16, generator=torch.Generator().manual_seed(int(seed)))
+    chance = torch.rand(len(pair[1]), 16, generator=torch.Generator().manual_seed(seed))
     return _reorder(pair[0], chance.argsort(dim=1)), pair[1]
-
-
-def _check_shuffle(pair: Pair, seed: int) -> None:
-    if not isinstance(pair, tuple) or [type(part) for part in pair] != [Tensor, Tensor]:
-        raise TypeError("pair must be a tuple of two tensors, images and labels")
-    images, labels = (tuple(part.shape) for part in pair)
-    if len(images) != 4 or images[2:] != (8, 8) or labels != images[:1]:
-        raise ValueError(f"pair must be images of 8 x 8 and their labels, got shapes {images} and {labels}")
-    if isinstance(seed, bool) or not isinstance(seed, Integral):
-        raise TypeError(f"seed must be an integer, got {seed!r}")
-    if seed < 0:
-        raise ValueError(f"seed must be at least 0, got {seed}")
 
 
 def _reorder(images: Tensor, order: Tensor) -> Tensor:
@@ -220,8 +223,8 @@ EXPERIMENTS = {
 
 
 def main() -> None:
-    """Run ``python -m vit_steps.experiments``: print each row as it comes, then write the table."""
-    parser = argparse.ArgumentParser(prog="python -m vit_steps.experiments", description=__doc__)
+    """Print each row of an experiment as it comes, then write the table."""
+    parser = argparse.ArgumentParser(prog="python tools/experiments.py", description=__doc__)
     parser.add_argument("experiment", choices=EXPERIMENTS)
     parser.add_argument("--out", type=Path, help="file to write instead of the table that ships")
     options = parser.parse_args()

@@ -8,12 +8,11 @@ What cannot be drawn is refused before the first line: ``TypeError`` for what ho
 ``Axes``, ``ValueError`` for the wrong axes, for nothing at all, and for NaN and infinity.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import cycle
-from numbers import Integral, Real
+from numbers import Integral
 
 import numpy as np
-import torch
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection, PathCollection
 from matplotlib.container import BarContainer
@@ -23,8 +22,32 @@ from matplotlib.patches import FancyBboxPatch, Rectangle
 from matplotlib.patheffects import withStroke
 from matplotlib.text import Text
 
+from vit_steps.looking._drawable import (
+    ask_accuracies,
+    ask_ax,
+    ask_cut,
+    ask_grid,
+    ask_highlight,
+    ask_integer,
+    ask_layout,
+    ask_limit,
+    ask_names,
+    ask_points,
+    channels_last,
+    read_classes,
+    read_curves,
+    read_epochs,
+    read_numbers,
+    read_picture,
+    read_scores,
+    read_sizes,
+    read_tiles,
+)
+
 STEPS = ("patch\nembedding", "CLS token", "position\nembedding", "encoder", "classi-\nfication")
 LIT, UNLIT, INK = "#FFD75E", "#E8E8EC", "#1A1A2E"
+# A class may be called "$5"; a title is the author's, and may hold a formula.
+AS_IT_IS = {"parse_math": False}
 
 
 def plot_pipeline(step: int, ax: Axes) -> list[FancyBboxPatch]:
@@ -33,8 +56,8 @@ def plot_pipeline(step: int, ax: Axes) -> list[FancyBboxPatch]:
     Raises:
         ValueError: "step must lie between 1 and 5, got 6".
     """
-    _check_ax(ax)
-    _check_step(step)
+    ask_ax(ax)
+    _ask_step(step)
     boxes = [_box(number, name, number == step, ax) for number, name in enumerate(STEPS, start=1)]
     ax.text(0.2, 0.5, "image", ha="center", va="center")
     ax.text(5.8, 0.5, "answer", ha="center", va="center")
@@ -52,8 +75,8 @@ def plot_image(image, ax: Axes, *, title: str = "") -> AxesImage:
         ValueError: "image must have 1 or 3 channels, got shape (2, 8, 8)", "image must hold values in [0, 1],
             got -2.1 to 2.6".
     """
-    _check_ax(ax)
-    return _draw_picture(_picture("image", image), ax, title)
+    ask_ax(ax)
+    return _draw_picture(read_picture("image", image), ax, title)
 
 
 def plot_grid(image, patch_size: int, ax: Axes, *, title: str = "") -> tuple[AxesImage, LineCollection]:
@@ -62,10 +85,10 @@ def plot_grid(image, patch_size: int, ax: Axes, *, title: str = "") -> tuple[Axe
     Raises:
         ValueError: "image height 30 is not a multiple of patch_size 4".
     """
-    _check_ax(ax)
-    picture = _picture("image", image)
+    ask_ax(ax)
+    picture = read_picture("image", image)
     height, width = picture.shape[:2]
-    _check_cut(height, width, patch_size)
+    ask_cut(height, width, patch_size)
     artist = _draw_picture(picture, ax, title)
     across = [((-0.5, y - 0.5), (width - 0.5, y - 0.5)) for y in range(0, height + 1, patch_size)]
     down = [((x - 0.5, -0.5), (x - 0.5, height - 0.5)) for x in range(0, width + 1, patch_size)]
@@ -77,9 +100,9 @@ def plot_tiles(
     tiles, ax: Axes, *, per_row: int, gap: int = 1, blank: float = 1.0, title: str = ""
 ) -> AxesImage:
     """Lay small pictures (tiles, channels, height, width) out in reading order, ``blank`` between them."""
-    _check_ax(ax)
-    tiles = _tiles("tiles", tiles)
-    _check_layout(per_row, gap, blank)
+    ask_ax(ax)
+    tiles = read_tiles("tiles", tiles)
+    ask_layout(per_row, gap, blank)
     return _draw_tiles(tiles, ax, per_row, gap, blank, title)
 
 
@@ -88,9 +111,9 @@ def plot_kernels(kernels, ax: Axes, *, per_row: int, title: str = "") -> AxesIma
 
     Between grey kernels the page shows through: give it a colour, or white weights vanish into it.
     """
-    _check_ax(ax)
-    kernels = _tiles("kernels", kernels)
-    _check_layout(per_row)
+    ask_ax(ax)
+    kernels = read_tiles("kernels", kernels)
+    ask_layout(per_row)
     largest = np.abs(kernels).max(axis=(1, 2, 3), keepdims=True)
     pictures = 0.5 + 0.5 * kernels / np.where(largest, largest, 1)
     blank = np.nan if kernels.shape[1] == 1 else 1.0
@@ -101,9 +124,9 @@ def plot_numbers(
     numbers, ax: Axes, *, title: str = "", highlight: tuple[slice, slice] | None = None
 ) -> list[Text]:
     """Draw a small matrix with every number written in its cell, and a frame around a part of it."""
-    _check_ax(ax)
-    numbers = _numbers("numbers", numbers, "rows cols")
-    _check_highlight(highlight, numbers.shape)
+    ask_ax(ax)
+    numbers = read_numbers("numbers", numbers, "rows cols")
+    ask_highlight(highlight, numbers.shape)
     artist = ax.imshow(numbers)
     inks = np.where(artist.norm(numbers) > 0.47, "black", "white")  # here both stand out alike
     ax.set_title(title)
@@ -118,8 +141,8 @@ def plot_numbers(
 
 def plot_cost(patch_sizes: Sequence[int], image_size: int, ax: Axes) -> list[Line2D]:
     """Draw tokens, and pairs of tokens that attention looks at, against the patch size."""
-    _check_ax(ax)
-    patch_sizes = _sizes(patch_sizes, image_size)
+    ask_ax(ax)
+    patch_sizes = read_sizes(patch_sizes, image_size)
     tokens = np.array([1 + (image_size // size) ** 2 for size in patch_sizes])
     artists = ax.plot(patch_sizes, tokens, "o-", label="tokens T")
     artists += ax.plot(patch_sizes, tokens**2, "s--", label="T² pairs for attention")
@@ -133,8 +156,8 @@ def plot_cost(patch_sizes: Sequence[int], image_size: int, ax: Axes) -> list[Lin
 
 def plot_differences(differences, ax: Axes, *, title: str = "") -> BarContainer:
     """Draw a histogram of differences between two results that should be equal."""
-    _check_ax(ax)
-    _, _, bars = ax.hist(_numbers("differences", differences).ravel(), bins=61)
+    ask_ax(ax)
+    _, _, bars = ax.hist(read_numbers("differences", differences).ravel(), bins=61)
     ax.set(xlabel="difference", ylabel="count", yscale="log")
     ax.set_title(title)
     return bars
@@ -142,9 +165,9 @@ def plot_differences(differences, ax: Axes, *, title: str = "") -> BarContainer:
 
 def plot_tokens(tokens, ax: Axes, *, title: str = "", limit: float | None = None) -> AxesImage:
     """Draw the token matrix (tokens, dim) as a heatmap, a frame around row 0, the CLS token."""
-    _check_ax(ax)
-    tokens = _numbers("tokens", tokens, "tokens dim")
-    _check_limit(limit)
+    ask_ax(ax)
+    tokens = read_numbers("tokens", tokens, "tokens dim")
+    ask_limit(limit)
     limit = limit or np.abs(tokens).max()
     artist = ax.imshow(tokens, vmin=-limit, vmax=limit, aspect="auto")
     ax.add_patch(_frame(slice(0, 1), slice(0, tokens.shape[1])))
@@ -156,9 +179,9 @@ def plot_tokens(tokens, ax: Axes, *, title: str = "", limit: float | None = None
 
 def plot_similarity(similarity, grid: tuple[int, int], ax: Axes, *, title: str = "") -> AxesImage:
     """Draw the similarity of patch positions (patches, patches) as a grid of grids, one for each position."""
-    _check_ax(ax)
-    similarity = _numbers("similarity", similarity, "patches patches")
-    _check_grid(grid, similarity.shape)
+    ask_ax(ax)
+    similarity = read_numbers("similarity", similarity, "patches patches")
+    ask_grid(grid, similarity.shape)
     maps = similarity.reshape(-1, 1, *grid)
     artist = ax.imshow(_mosaic(maps, per_row=grid[1], gap=1, blank=np.nan)[0])
     ax.set_title(title)
@@ -168,14 +191,14 @@ def plot_similarity(similarity, grid: tuple[int, int], ax: Axes, *, title: str =
 
 def plot_weights(weights, ax: Axes, *, names: Sequence[str] = (), title: str = "") -> AxesImage:
     """Draw attention weights (queries, keys): row by row, where each token looks."""
-    _check_ax(ax)
-    weights = _numbers("weights", weights, "queries keys")
-    _check_names(names, weights.shape)
+    ask_ax(ax)
+    weights = read_numbers("weights", weights, "queries keys")
+    ask_names(names, weights.shape)
     artist = ax.imshow(weights, vmin=0)
     ax.set(xlabel="key: is looked at", ylabel="query: looks")
     if len(names):
-        ax.set_xticks(range(len(names)), names)
-        ax.set_yticks(range(len(names)), names)
+        ax.set_xticks(range(len(names)), names, **AS_IT_IS)
+        ax.set_yticks(range(len(names)), names, **AS_IT_IS)
     ax.set_title(title)
     return artist
 
@@ -187,9 +210,10 @@ def plot_attention(
 
     ``limit`` is the weight drawn brightest; give maps that are to be compared the same one.
     """
-    _check_ax(ax)
-    _check_limit(limit)
-    attention_map, picture = _numbers("attention_map", attention_map, "rows cols"), _picture("image", image)
+    ask_ax(ax)
+    ask_limit(limit)
+    attention_map = read_numbers("attention_map", attention_map, "rows cols")
+    picture = read_picture("image", image)
     _draw_picture(picture, ax, title)
     height, width = picture.shape[:2]
     extent = (-0.5, width - 0.5, height - 0.5, -0.5)
@@ -198,12 +222,12 @@ def plot_attention(
 
 def plot_deletion(curves: dict, num_images: int, ax: Axes) -> list[Line2D]:
     """Draw curves, name -> accuracy by patches removed, each with one standard error of ``num_images``."""
-    _check_ax(ax)
-    curves = _curves("curves", curves)
-    _check_integer("num_images", num_images)
+    ask_ax(ax)
+    curves = read_curves("curves", curves)
+    ask_integer("num_images", num_images)
     artists = []
     for (name, curve), marker in zip(curves.items(), cycle("osD^vPX"), strict=False):
-        _check_accuracies(name, curve)
+        ask_accuracies(name, curve)
         error = np.sqrt(curve * (1 - curve) / num_images)
         artists += ax.plot(curve, marker + "-", markersize=4, label=name)
         ax.fill_between(np.arange(len(curve)), curve - error, curve + error, alpha=0.25)
@@ -214,8 +238,8 @@ def plot_deletion(curves: dict, num_images: int, ax: Axes) -> list[Line2D]:
 
 def plot_by_layer(values: dict, ax: Axes, *, ylabel: str) -> list[Line2D]:
     """Draw numbers against the layer, one line per name; each has a marker and a dash of its own."""
-    _check_ax(ax)
-    values = _curves("values", values)
+    ask_ax(ax)
+    values = read_curves("values", values)
     artists = []
     for (name, numbers), style in zip(values.items(), cycle(("o-", "s--", "D:", "^-.")), strict=False):
         artists += ax.plot(numbers, style, label=name)
@@ -226,11 +250,11 @@ def plot_by_layer(values: dict, ax: Axes, *, ylabel: str) -> list[Line2D]:
 
 def plot_scores(answers: Sequence[tuple[str, float]], ax: Axes, *, title: str = "") -> BarContainer:
     """Draw (label, probability) pairs as bars, the most probable on top."""
-    _check_ax(ax)
-    labels, probabilities = _scores(answers)
+    ask_ax(ax)
+    labels, probabilities = read_scores(answers)
     bars = ax.barh(range(len(labels)), probabilities)
     ax.bar_label(bars, [f"{p:.2f}" for p in probabilities], padding=3)
-    ax.set_yticks(range(len(labels)), labels)
+    ax.set_yticks(range(len(labels)), labels, **AS_IT_IS)
     ax.invert_yaxis()
     ax.set(xlim=(0, 1.15), xlabel="probability")
     ax.set_title(title)
@@ -239,13 +263,14 @@ def plot_scores(answers: Sequence[tuple[str, float]], ax: Axes, *, title: str = 
 
 def plot_embeddings(points, labels, ax: Axes, *, title: str = "") -> PathCollection:
     """Draw points in the plane (points, 2), each marked by the digit or name of its class."""
-    _check_ax(ax)
-    points, labels = _numbers("points", points, "points 2"), _classes(labels)
-    _check_points(points, labels)
+    ask_ax(ax)
+    points, labels = read_numbers("points", points, "points 2"), read_classes(labels)
+    ask_points(points, labels)
     shades = np.unique(labels, return_inverse=True)[1]
     artist = ax.scatter(*points.T, c=shades, s=60, alpha=0.25, linewidths=0)
     for label in np.unique(labels):
-        ax.text(*np.median(points[labels == label], axis=0), str(label), size=15, weight="bold", ha="center")
+        place = np.median(points[labels == label], axis=0)
+        ax.text(*place, str(label), size=15, weight="bold", ha="center", **AS_IT_IS)
     ax.set_title(title)
     ax.set(xticks=[], yticks=[])
     return artist
@@ -253,8 +278,8 @@ def plot_embeddings(points, labels, ax: Axes, *, title: str = "") -> PathCollect
 
 def plot_history(history, ax: Axes) -> list[Line2D]:
     """Draw training loss (left axis) and, where there is one, validation accuracy (right axis) by epoch."""
-    _check_ax(ax)
-    loss, accuracy = _epochs(history)
+    ask_ax(ax)
+    loss, accuracy = read_epochs(history)
     epochs = np.arange(1, len(loss) + 1)
     artists = ax.plot(epochs, loss, label="training loss")
     ax.set(xlabel="epoch", ylabel="training loss", ylim=(0, None))
@@ -275,12 +300,7 @@ def _draw_picture(picture: np.ndarray, ax: Axes, title: str) -> AxesImage:
 
 
 def _draw_tiles(tiles: np.ndarray, ax: Axes, per_row: int, gap: int, blank: float, title: str) -> AxesImage:
-    return _draw_picture(_channels_last(_mosaic(tiles, per_row, gap, blank).clip(0, 1)), ax, title)
-
-
-def _channels_last(picture: np.ndarray) -> np.ndarray:
-    """C H W with one or three channels -> what imshow takes."""
-    return picture[0] if picture.shape[0] == 1 else picture.transpose(1, 2, 0)
+    return _draw_picture(channels_last(_mosaic(tiles, per_row, gap, blank).clip(0, 1)), ax, title)
 
 
 def _mosaic(tiles: np.ndarray, per_row: int, gap: int, blank: float = 1.0) -> np.ndarray:
@@ -321,195 +341,8 @@ def _arrow(start: float, end: float, ax: Axes) -> None:
     ax.annotate("", (end, 0.5), (start, 0.5), arrowprops={"arrowstyle": "->", "color": INK})
 
 
-# Reading what is to be drawn
-
-
-def _numbers(name: str, values, axes: str | None = None) -> np.ndarray:
-    """Real, finite numbers with these axes, and at least one of them."""
-    array = _to_array(name, values)
-    if axes and array.ndim != len(axes.split()):
-        raise ValueError(f"{name} must have the axes ({axes}), got shape {array.shape}")
-    if not array.size:
-        raise ValueError(f"{name} is empty: its shape is {array.shape}")
-    if not np.isfinite(array).all():
-        raise ValueError(f"{name} holds NaN or infinity")
-    return array
-
-
-def _to_array(name: str, values) -> np.ndarray:
-    if isinstance(values, torch.Tensor):
-        if values.is_meta:
-            raise ValueError(f"{name} is on the meta device: it holds no numbers")
-        values = values.detach().cpu()
-        # Neither numpy nor matplotlib draws every half precision.
-        values = values.float() if values.is_floating_point() and values.element_size() < 4 else values
-    try:
-        array = np.asarray(values)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise TypeError(f"{name} cannot be read as an array: {error}") from None
-    if array.dtype.kind not in "biuf":
-        kind = array.dtype if array.dtype.kind in "c" else type(values).__name__
-        raise TypeError(f"{name} must hold real numbers, got {kind}")
-    narrow = {"b": np.uint8, "f": np.float32} if array.dtype.itemsize < 4 else {}
-    return array.astype(narrow.get(array.dtype.kind, array.dtype), copy=False)
-
-
-def _picture(name: str, image) -> np.ndarray:
-    picture = _numbers(name, image, "channels height width")
-    if picture.shape[0] not in (1, 3):
-        raise ValueError(f"{name} must have 1 or 3 channels, got shape {picture.shape}")
-    low, high = picture.min(), picture.max()
-    if low < 0 or high > 1:
-        raise ValueError(f"{name} must hold values in [0, 1], got {low:.3g} to {high:.3g}")
-    return _channels_last(picture.astype(float) if picture.dtype.kind != "f" else picture)
-
-
-def _tiles(name: str, tiles) -> np.ndarray:
-    tiles = _numbers(name, tiles, "tiles channels height width")
-    if tiles.shape[1] not in (1, 3):
-        raise ValueError(f"{name} must have 1 or 3 channels, got shape {tiles.shape}")
-    return tiles
-
-
-def _curves(name: str, curves: Mapping) -> dict[str, np.ndarray]:
-    """Curves by name, all of one length."""
-    if not isinstance(curves, Mapping):
-        raise TypeError(f"{name} must map names to numbers, not {type(curves).__name__}")
-    read = {key: _numbers(f"{name}[{key!r}]", curve, "numbers") for key, curve in curves.items()}
-    lengths = sorted({len(curve) for curve in read.values()})
-    if len(lengths) != 1:
-        raise ValueError(f"{name} must hold curves of one length, got {lengths or 'no curve'}")
-    return read
-
-
-def _sizes(patch_sizes: Sequence[int], image_size: int) -> list[int]:
-    _check_integer("image_size", image_size)
-    if isinstance(patch_sizes, str) or not np.iterable(patch_sizes) or not len(patch_sizes):
-        raise TypeError(f"patch_sizes must be a list of integers, got {patch_sizes!r}")
-    sizes = patch_sizes.tolist() if hasattr(patch_sizes, "tolist") else list(patch_sizes)
-    for size in sizes:
-        _check_integer("each of patch_sizes", size)
-        if size > image_size:
-            raise ValueError(f"patch_sizes holds {size}, which is larger than image_size {image_size}")
-    return sizes
-
-
-def _scores(answers: Sequence[tuple[str, float]]) -> tuple[list[str], list[float]]:
-    pairs = list(answers) if np.iterable(answers) else []
-    if not pairs or not all(isinstance(pair, (tuple, list)) and len(pair) == 2 for pair in pairs):
-        raise TypeError(f"answers must be pairs (label, probability), got {answers!r:.80}")
-    probabilities = [_numbers("a probability of answers", pair[1], "").item() for pair in pairs]
-    if min(probabilities) < 0 or max(probabilities) > 1:
-        low, high = min(probabilities), max(probabilities)
-        raise ValueError(f"answers must hold probabilities in [0, 1], got {low:.3g} to {high:.3g}")
-    return [str(pair[0]) for pair in pairs], probabilities
-
-
-def _classes(labels) -> np.ndarray:
-    """Numbers or names of classes."""
-    if isinstance(labels, torch.Tensor):
-        return _numbers("labels", labels, "points")
-    array = np.asarray(labels)
-    return array if array.dtype.kind == "U" else _numbers("labels", labels, "points")
-
-
-def _epochs(history) -> tuple[np.ndarray, np.ndarray]:
-    """Losses, and accuracies where there are any."""
-    if not hasattr(history, "loss") or not hasattr(history, "valid_accuracy"):
-        raise TypeError(f"history must have loss and valid_accuracy, not {type(history).__name__}")
-    loss = _numbers("history.loss", history.loss, "epochs")
-    if not len(history.valid_accuracy):
-        return loss, loss[:0]
-    accuracy = _numbers("history.valid_accuracy", history.valid_accuracy, "epochs")
-    if len(accuracy) != len(loss):
-        raise ValueError(f"history has {len(loss)} losses and {len(accuracy)} accuracies")
-    return loss, accuracy
-
-
-def _check_ax(ax: Axes) -> None:
-    if not isinstance(ax, Axes):
-        raise TypeError(f"ax must be a matplotlib Axes, not {type(ax).__name__}")
-
-
-def _check_integer(name: str, value: int, at_least: int = 1) -> None:
-    # To Python, True is an integer; here it never is what the caller meant.
-    if isinstance(value, bool) or not isinstance(value, Integral):
-        raise TypeError(f"{name} must be an integer, got {value!r}")
-    if value < at_least:
-        raise ValueError(f"{name} must be at least {at_least}, got {value}")
-
-
-def _check_number(name: str, value: float) -> None:
-    if isinstance(value, bool) or not isinstance(value, Real):
-        raise TypeError(f"{name} must be a number, got {value!r}")
-
-
-def _check_step(step: int) -> None:
+def _ask_step(step: int) -> None:
     if isinstance(step, bool) or not isinstance(step, Integral):
         raise TypeError(f"step must be an integer, got {step!r}")
     if not 1 <= step <= len(STEPS):
         raise ValueError(f"step must lie between 1 and {len(STEPS)}, got {step}")
-
-
-def _check_cut(height: int, width: int, patch_size: int) -> None:
-    _check_integer("patch_size", patch_size)
-    for side, size in (("height", height), ("width", width)):
-        if size % patch_size:
-            raise ValueError(f"image {side} {size} is not a multiple of patch_size {patch_size}")
-
-
-def _check_layout(per_row: int, gap: int = 1, blank: float = 1.0) -> None:
-    _check_integer("per_row", per_row)
-    _check_integer("gap", gap, at_least=0)
-    _check_number("blank", blank)
-    if not (0 <= blank <= 1 or np.isnan(blank)):
-        raise ValueError(f"blank must lie in [0, 1], or be NaN where the page is to show, got {blank}")
-
-
-def _check_limit(limit: float | None) -> None:
-    if limit is None:
-        return
-    _check_number("limit", limit)
-    if not 0 < limit < float("inf"):
-        raise ValueError(f"limit must be positive and finite, got {limit}")
-
-
-def _check_highlight(highlight: tuple[slice, slice] | None, shape: tuple[int, ...]) -> None:
-    if highlight is None:
-        return
-    pair = highlight if isinstance(highlight, tuple) and len(highlight) == 2 else (None, None)
-    if not all(isinstance(part, slice) for part in pair):
-        raise TypeError(f"highlight must be two slices (rows, cols), got {highlight!r}")
-    for part, size in zip(pair, shape, strict=True):
-        if None in (part.start, part.stop) or not 0 <= part.start < part.stop <= size:
-            raise ValueError(f"highlight must have a start and an end within 0 to {size}, got {part}")
-
-
-def _check_grid(grid: tuple[int, int], shape: tuple[int, ...]) -> None:
-    if not isinstance(grid, (tuple, list)) or len(grid) != 2:
-        raise TypeError(f"grid must be (rows, cols), got {grid!r}")
-    for axis, size in zip(("rows", "cols"), grid, strict=True):
-        _check_integer(f"grid {axis}", size)
-    patches = grid[0] * grid[1]
-    if shape != (patches, patches):
-        raise ValueError(f"similarity has shape {shape}, grid {tuple(grid)} needs {(patches, patches)}")
-
-
-def _check_names(names: Sequence[str], shape: tuple[int, ...]) -> None:
-    if isinstance(names, str) or not isinstance(names, Sequence):
-        raise TypeError(f"names must be a list of names, not {type(names).__name__}")
-    if len(names) and set(shape) != {len(names)}:
-        raise ValueError(f"names holds {len(names)} names, weights has shape {shape}")
-
-
-def _check_accuracies(name: str, curve: np.ndarray) -> None:
-    if curve.min() < 0 or curve.max() > 1:
-        low, high = curve.min(), curve.max()
-        raise ValueError(f"curves[{name!r}] must lie in [0, 1], got {low:.3g} to {high:.3g}")
-
-
-def _check_points(points: np.ndarray, labels: np.ndarray) -> None:
-    if points.shape[1] != 2:
-        raise ValueError(f"points must lie in a plane, (points, 2), got shape {points.shape}")
-    if labels.shape != points.shape[:1]:
-        raise ValueError(f"labels has shape {labels.shape}, there are {len(points)} points")

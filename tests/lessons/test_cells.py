@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vit_steps import lesson
-from vit_steps.lesson import show_figure, show_source
+from vit_steps.lessons import show_figure, show_source
+from vit_steps.looking.png import PICTURE_DPI, SCREEN_DPI
 from vit_steps.patch_embedding import image2patches, patches2image
 
 
@@ -78,7 +78,7 @@ def test_a_figure_is_shown_once_with_its_words(displayed):
     picture = Image.open(io.BytesIO(bundle["image/png"]))
     metadata = options["metadata"]["image/png"]
     assert metadata["alt"] == "Noise in five rows."
-    assert metadata["width"] == round(picture.width * lesson.SCREEN_DPI / lesson.PICTURE_DPI)
+    assert metadata["width"] == round(picture.width * SCREEN_DPI / PICTURE_DPI)
     assert not plt.fignum_exists(figure.number)
 
 
@@ -86,7 +86,7 @@ def test_packing_the_picture_leaves_its_colours(displayed):
     figure, ax = plt.subplots(figsize=(2, 2), facecolor="white")
     ax.imshow(np.linspace(0, 1, 64).reshape(8, 8), cmap="cividis")
     whole = io.BytesIO()
-    figure.savefig(whole, format="png", dpi=lesson.PICTURE_DPI)
+    figure.savefig(whole, format="png", dpi=PICTURE_DPI)
     show_figure(figure, alt="Steps from dark to bright.")
     packed = Image.open(io.BytesIO(displayed[0][0][0]["image/png"])).convert("RGB")
     difference = np.abs(np.asarray(packed, float) - np.asarray(Image.open(whole).convert("RGB"), float))

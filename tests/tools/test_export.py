@@ -1,22 +1,15 @@
 """What `make site` and `make slides` make of cells; the pages themselves are opened in tests/browser."""
 
 import importlib
-import sys
-from pathlib import Path
+import json
+import re
+from html.parser import HTMLParser
 
 import nbformat
 import pytest
 
-ROOT = Path(__file__).parent.parent
 PICTURE = {"image/png": "iVBORw0KGgo=", "text/plain": "two squares"}
 WORDS = {"image/png": {"alt": 'two "squares" & more', "width": 300}}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _tools():
-    sys.path.insert(0, str(ROOT / "tools"))
-    yield
-    sys.path.remove(str(ROOT / "tools"))
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +56,7 @@ def lesson(*cells):
 
 
 def test_formulas_become_mathml(html):
-    page = html.markdown("With $\\mathbf{z}'$, so\n\n$$p = \\frac{1}{2}$$\n\nand `a $ b`.")
+    page = html.words("With $\\mathbf{z}'$, so\n\n$$p = \\frac{1}{2}$$\n\nand `a $ b`.")
     assert (
         "<mrow><mi>&#x1D433;</mi><mo lspace='0' rspace='0'>&#x02032;</mo></mrow></mrow></math>,</span>"
         in page
@@ -79,9 +72,7 @@ def test_ln_keeps_its_distance_from_a_number_and_not_from_a_bracket(html):
 
 
 def test_links_between_lessons_lead_to_pages_and_headings_can_be_linked_to(html):
-    page = html.markdown(
-        "## Why divide by √d?\n\n[next](2_cls_token.ipynb), [paper](https://arxiv.org/abs/1)"
-    )
+    page = html.words("## Why divide by √d?\n\n[next](2_cls_token.ipynb), [paper](https://arxiv.org/abs/1)")
     assert '<h2 id="why-divide-by-d">Why divide by √d?</h2>' in page
     assert 'href="2_cls_token.html"' in page
     assert 'href="https://arxiv.org/abs/1"' in page
@@ -96,7 +87,7 @@ def test_the_contents_are_the_second_level_headings(html):
 
 def test_a_picture_brings_its_words_along(html):
     image = html.picture(shown(PICTURE, **WORDS))
-    assert 'alt="two &quot;squares&quot; &amp; more"' in image
+    assert 'alt="two &#34;squares&#34; &amp; more"' in image
     assert 'width="300"' in image
 
 
@@ -166,7 +157,7 @@ def test_a_line_that_is_too_long_for_large_code_is_broken_only_when_nothing_else
 
 SLIDER = """
 import torch
-from vit_steps.widgets import patch_size_slider
+from vit_steps.looking.widgets import patch_size_slider
 patch_size_slider(torch.zeros(1, 3, 8, 8), (4, 2))
 """
 
@@ -218,7 +209,76 @@ def test_a_folder_is_left_alone_when_the_new_one_fails(export, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["site"]
 
 
-def test_data_cannot_end_the_script_that_holds_them(export):
-    said = export.environment().from_string("{{ value | json }}").render(value={"script": "'</script>'"})
-    assert "</" not in said
-    assert said == '{"script": "\'<\\/script>\'"}'
+# ---- what is text stays text ----
+
+HOSTILE = "</title></script>'\"><script>alert(1)</script><img src=x onerror=alert(2)>"
+VIEW = {"application/vnd.jupyter.widget-view+json": {}}
+
+
+@pytest.fixture
+def hostile_pages(export, monkeypatch, tmp_path):
+    """All pages of a lesson in which whatever a cell printed, drew or is called would like to be a script."""
+    cells = {
+        "title": words("# 1 · Is a < b & c?", "slide"),
+        "question": words('## Is $a < b$ "so"?', "slide"),
+        "text": code(HOSTILE, printed(HOSTILE)),
+        "picture": code(
+            "1", shown({"image/png": HOSTILE}, **{"image/png": {"alt": HOSTILE, "width": HOSTILE}})
+        ),
+        "markdown": code("2", shown({"text/markdown": f"{HOSTILE}\n\n```python\n{HOSTILE}\n```"})),
+        "pad": code("3", shown({**VIEW, "text/plain": HOSTILE})),
+        "alive": code("4", shown({**VIEW, **PICTURE}, **WORDS)),
+    }
+    for name, cell in cells.items():
+        cell.id = name
+    path = tmp_path / "1_a&b.ipynb"
+    nbformat.write(lesson(*cells.values()), path)
+    monkeypatch.setattr(export, "ON_FRONT_PAGE", {path.stem: "picture"})
+    monkeypatch.setattr(export.Lesson, "live", {"alive": {"script": HOSTILE, "state": {"label": HOSTILE}}})
+    export.build_site(tmp_path, [export.Lesson(path)])
+    pages = ("index.html", "1_a&b.html", "slides/index.html", "slides/1_a&b.html")
+    return {page: (tmp_path / page).read_text(encoding="utf-8") for page in pages}
+
+
+class Seen(HTMLParser):
+    """What a browser would make of a page: its words, its scripts, and the attributes that run something."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.words, self.scripts, self.handlers = "", [], []
+        self.feed(page)
+
+    def handle_starttag(self, tag, attrs):
+        self.handlers += [name for name, _ in attrs if name.startswith("on")]
+        self.scripts += [dict(attrs)] if tag == "script" else []
+
+    def handle_data(self, data):
+        self.words += data
+
+
+def test_no_name_becomes_a_script(hostile_pages):
+    for page in hostile_pages.values():
+        seen = Seen(page)
+        assert seen.handlers == []
+        assert all("src" in script or script == {"type": "application/json"} for script in seen.scripts)
+
+
+def test_what_a_cell_printed_is_shown_as_it_is(hostile_pages):
+    for page in ("1_a&b.html", "slides/1_a&b.html"):
+        # printed, as Markdown, in its code, and instead of a widget
+        assert Seen(hostile_pages[page]).words.count(HOSTILE) >= 4
+
+
+def test_titles_are_escaped_and_formulas_in_them_are_not(hostile_pages):
+    assert "<title>1 · Is a &lt; b &amp; c? · vit-steps</title>" in hostile_pages["1_a&b.html"]
+    assert 'href="1_a&amp;b.html"' in hostile_pages["index.html"]
+    assert "<p>Is <math" in hostile_pages["index.html"]
+    (about,) = re.findall('<meta name="description" content="(.*?)">', hostile_pages["1_a&b.html"])
+    assert about.startswith("Is a")
+    assert "<math" not in about
+
+
+def test_data_reach_the_script_as_they_were(hostile_pages):
+    for page in ("1_a&b.html", "slides/1_a&b.html"):
+        (data,) = re.findall(r'<script type="application/json">(.*?)</script>', hostile_pages[page])
+        assert json.loads(data) == {"script": HOSTILE, "state": {"label": HOSTILE}}

@@ -11,7 +11,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 STEPS = ("patch_embedding", "cls_token", "position_embedding", "encoder", "classification")
 NAMES = [f"{number}_{step}" for number, step in enumerate(STEPS, start=1)]
 MEGABYTE = 2**20

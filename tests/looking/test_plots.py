@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from vit_steps import plots
+from vit_steps.looking import plots
 from vit_steps.patch_embedding import image2patches
 
 
@@ -173,6 +173,23 @@ def test_scores_are_bars_the_first_on_top(ax):
     assert [bar.get_width() for bar in bars] == [0.7, 0.2]
     assert [label.get_text() for label in ax.get_yticklabels()] == ["cat", "dog"]
     assert ax.yaxis_inverted()
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda ax, name: plots.plot_scores([(name, 0.7), ("dog", 0.2)], ax),
+        lambda ax, name: plots.plot_weights(torch.rand(2, 2), ax, names=[name, "dog"]),
+        lambda ax, name: plots.plot_embeddings(torch.rand(2, 2), [name, "dog"], ax),
+    ],
+)
+@pytest.mark.parametrize("name", ["$5 or $6", r"$\no{such}$", "<script>&amp;</script>"])
+def test_a_class_may_have_any_name(ax, draw, name):
+    draw(ax, name)
+    ax.figure.draw_without_rendering()
+    drawn = [*ax.get_yticklabels(), *ax.texts]
+    assert name in [text.get_text() for text in drawn]
+    assert not any(text.get_parse_math() for text in drawn if text.get_text() == name)
 
 
 def test_embeddings_are_marked_by_class_and_not_by_colour_alone(ax):

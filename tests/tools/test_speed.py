@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parents[2]))
 from tests.benchmarks import speed
 
 
@@ -80,7 +80,7 @@ def test_a_table_is_written_whole_and_keeps_what_other_parts_found(tmp_path):
 
 def test_the_readme_quotes_the_table():
     table = {(line["case"], line["who"]): line for line in csv.DictReader(speed.TABLE.open())}
-    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
     _, _, rest = readme.partition("| forward and training step | ours, ms | ")
     names, _, *lines = rest.partition("\n\n")[0].splitlines()
     assert len(lines) == len(speed.CASES) * 2

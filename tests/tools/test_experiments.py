@@ -5,18 +5,18 @@ import runpy
 from collections import defaultdict
 from statistics import mean
 
+import experiments
 import pytest
 import torch
-
-from vit_steps import experiments, image2patches, training
-from vit_steps.data import load_digits_images
-from vit_steps.experiments import (
+from experiments import (
     CANDIDATES,
     MODELS,
     POSITIONS,
     SHUFFLES,
+    STRENGTH,
     TABLES,
     VARIANTS,
+    BilinearMaps,
     _learn_neighbours,
     _learn_svm,
     _never_tested,
@@ -26,7 +26,10 @@ from vit_steps.experiments import (
     compare_on_digits,
     main,
 )
-from vit_steps.training import digits_model
+
+from vit_steps import ViT, image2patches
+from vit_steps.data import load_digits_images
+from vit_steps.training import digits_model, fit, random_affine
 
 
 def read(name: str) -> list[dict]:
@@ -130,11 +133,11 @@ def test_the_command_writes_a_table(tmp_path, monkeypatch, capsys):
 
 @pytest.fixture
 def fits(monkeypatch):
-    """What ``fit`` would have been asked, and which affine maps it would have drawn; nothing is trained."""
+    """What ``fit`` would have been asked; nothing is trained."""
     asked = []
 
     def record(model, train, valid, **options):
-        asked.append((model, train, options, training.random_affine))
+        asked.append((model, train, options))
 
     monkeypatch.setattr(experiments, "fit", record)
     return asked
@@ -150,27 +153,48 @@ def test_the_choice_gives_every_recipe_the_same_folds_and_what_it_changes(fits):
     assert all(0 < row["wrong"] < len(images) for row in rows)  # untrained, and every image asked once
     for number, (_, changes) in enumerate(CANDIDATES.items()):
         five = fits[5 * number : 5 * number + 5]
-        for (model, train, options, maps), (_, same_train, *_) in zip(five, fits, strict=False):
+        for (model, train, options), (_, same_train, _) in zip(five, fits, strict=False):
             assert torch.equal(train[0], same_train[0])
             assert model.pool == changes.get("pool", "cls")
             assert 1000 <= options["epochs"] * (len(train[1]) // 64) <= 1200
             assert model.pos_embed.std().item() == pytest.approx(changes.get("deviation", 0.5), rel=0.2)
-            assert maps.keywords == {"interpolation": changes.get("interpolation", "bicubic")}
-            left = {
-                name: changes[name] for name in changes if name not in ("pool", "deviation", "interpolation")
-            }
+            assert isinstance(model, BilinearMaps) == ("bilinear" in changes)
+            left = {name: changes[name] for name in changes if name not in ("pool", "deviation", "bilinear")}
+            left |= {"augment": 0.0} if "bilinear" in changes else {}
             assert {name: options[name] for name in left} == left
-    assert training.random_affine is not fits[-1][3]
+
+
+def test_the_bilinear_candidate_moves_its_training_images_and_no_others():
+    images = torch.rand(3, 1, 8, 8)
+    plain, moving = digits_model(), BilinearMaps.of(digits_model())
+    maps = random_affine(
+        images, STRENGTH, generator=torch.Generator().manual_seed(0), interpolation="bilinear"
+    )
+    torch.testing.assert_close(moving.eval()(images), plain(images))
+    torch.testing.assert_close(moving.train()(images), plain(maps))
+    assert not torch.allclose(moving(images), plain(maps), atol=1e-3)  # another map each time
+
+
+def test_fit_trains_the_bilinear_candidate_the_same_each_time():
+    train = (torch.rand(16, 1, 8, 8), torch.arange(16) % 10)
+    found = []
+    for augment in (0.0, 0.0, STRENGTH):
+        model = BilinearMaps.of(digits_model()) if augment == 0 else digits_model()
+        fit(model, train, None, epochs=2, batch_size=8, augment=augment, progress=False)
+        assert isinstance(model, ViT)
+        found.append(model(train[0]))
+    assert torch.equal(found[0], found[1])
+    assert not torch.allclose(found[0], found[2], atol=1e-3)
 
 
 def test_the_ablation_trains_every_variant_on_three_splits(fits):
     rows = list(ablate())
     assert [(row["pool"], row["positions"], row["patches"]) for row in rows] == 3 * VARIANTS
     assert [row["seed"] for row in rows] == [seed for seed in range(3) for _ in VARIANTS]
-    assert [options["seed"] for _, _, options, _ in fits] == [row["seed"] for row in rows]
-    assert {options["augment"] for _, _, options, _ in fits} == {0.0}
+    assert [options["seed"] for _, _, options in fits] == [row["seed"] for row in rows]
+    assert {options["augment"] for _, _, options in fits} == {0.0}
     assert all(float(row["accuracy"]) < 0.4 for row in rows)  # untrained: about a tenth is right
-    for (model, train, *_), row in zip(fits, rows, strict=True):
+    for (model, train, _), row in zip(fits, rows, strict=True):
         assert model.pos_embed.requires_grad == (row["positions"] == "learned")
         straight = load_digits_images("train", seed=row["seed"])[0]
         assert torch.equal(train[0], straight) == (row["patches"] == next(iter(SHUFFLES)))
@@ -186,14 +210,13 @@ def test_the_comparison_asks_all_three_about_the_same_360_digits(fits, monkeypat
     assert {row["accuracy"] for row in rows[1::3]} == {"0.3600"}
     means = [load_digits_images("test", seed=seed)[0].mean() + seed for seed in range(5)]
     assert [row["accuracy"] for row in rows[2::3]] == [f"{each:.4f}" for each in means]
-    assert [options["seed"] for _, _, options, _ in fits] == [0, 1, 2, 3, 4]
-    assert all(len(train[1]) == 1437 for _, train, *_ in fits)
+    assert [options["seed"] for _, _, options in fits] == [0, 1, 2, 3, 4]
+    assert all(len(train[1]) == 1437 for _, train, _ in fits)
 
 
-@pytest.mark.filterwarnings("ignore:.*found in sys.modules")
-def test_the_module_is_a_command(monkeypatch, capsys):
+def test_the_file_is_a_command(monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", ["experiments", "--help"])
     with pytest.raises(SystemExit) as stopped:
-        runpy.run_module("vit_steps.experiments", run_name="__main__")
+        runpy.run_path(experiments.__file__, run_name="__main__")
     assert stopped.value.code == 0
     assert "digits" in capsys.readouterr().out

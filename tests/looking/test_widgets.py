@@ -15,15 +15,22 @@ import torch
 from matplotlib import colormaps, pyplot, rc_context, rcdefaults, rcParams
 from PIL import Image, ImageChops, ImageStat
 
-from vit_steps import image2patches, position_similarity, widgets
-from vit_steps.widgets import attention_explorer, digit_pad, patch_size_slider, position_picker
+from vit_steps import image2patches, position_similarity
+from vit_steps.looking import widgets
+from vit_steps.looking.widgets import (
+    attention_explorer,
+    digit_pad,
+    patch_size_slider,
+    position_picker,
+    slider,
+)
 
 SCRIPTS = {
-    widgets.PictureSlider: "picture_slider.js",
-    widgets.Explorer: "attention_explorer.js",
-    widgets.DigitPad: "digit_pad.js",
+    widgets.PictureSlider: "slider.js",
+    widgets.Explorer: "explorer.js",
+    widgets.DigitPad: "pad.js",
 }
-PACKAGE = Path(widgets.__file__).parent
+SCRIPTS_BESIDE = Path(widgets.__file__).parent
 
 
 def attention_of(*shape, seed=0):
@@ -105,7 +112,7 @@ def test_nothing_is_drawn_with_pyplot_and_the_style_stays_as_it_was():
 
 @pytest.mark.parametrize(("widget", "script"), SCRIPTS.items())
 def test_the_script_reads_every_trait_and_no_other(widget, script):
-    source = (PACKAGE / script).read_text(encoding="utf-8")
+    source = (SCRIPTS_BESIDE / script).read_text(encoding="utf-8")
     read = set(re.findall(r'(?:model\.get|bytes)\("(\w+)"\)', source))
     base = set(widgets.LessonWidget.class_trait_names(sync=True))
     assert read == set(widget.class_trait_names(sync=True)) - base
@@ -113,7 +120,7 @@ def test_the_script_reads_every_trait_and_no_other(widget, script):
 
 @pytest.mark.parametrize("script", SCRIPTS.values())
 def test_a_script_asks_no_network_and_keeps_its_keys(script):
-    source = (PACKAGE / script).read_text(encoding="utf-8")
+    source = (SCRIPTS_BESIDE / script).read_text(encoding="utf-8")
     assert not re.search(r"https?:|import\s|fetch\(|XMLHttp", source)
     assert "lmSuppressShortcuts" in source
     assert 'setAttribute("aria-live", "polite")' in source
@@ -155,7 +162,7 @@ def test_pictures_have_one_size_or_the_page_would_jump():
 
 def test_the_sequence_is_in_the_order_of_image2patches():
     image = torch.rand(1, 3, 12, 12)
-    assert (widgets._cut(image[0], 4).reshape(9, -1) == image2patches(image, 4)[0].numpy()).all()
+    assert (slider._cut(image[0], 4).reshape(9, -1) == image2patches(image, 4)[0].numpy()).all()
 
 
 # ---- explorer and picker: what is sent is what was given ----
@@ -249,6 +256,23 @@ def test_a_pad_starts_with_the_image_that_it_is_given():
     pad = digit_pad(lambda image: (torch.full((10,), 0.1), torch.ones(3, 5)), image)
     assert pad.size == [6, 5]
     torch.testing.assert_close(torch.tensor(pad.ink).reshape(1, 1, 6, 5), image)
+
+
+@pytest.mark.parametrize("name", [r"$\no{such}$", "<img src=x onerror=alert(1)>"])
+def test_names_are_sent_and_stored_as_text(name):
+    pad = digit_pad(lambda image: (torch.tensor([0.2, 0.8]), torch.ones(2, 2)), labels=["a", name])
+    explorer = attention_explorer(torch.rand(1, 1, 4, 4), attention_of(1, 1, 1, 5, 5), (2, 2), labels=[name])
+    picker = position_picker({name: torch.eye(4)}, (2, 2))
+    for widget in (pad, explorer, picker):
+        assert "text/html" not in widget._repr_mimebundle_()[0]
+        assert name in widget.alt
+    assert (pad.labels[1], explorer.choices[0]["options"], picker.names) == (name, [name], [name])
+
+
+@pytest.mark.parametrize("script", sorted(path.name for path in SCRIPTS_BESIDE.glob("*.js")))
+def test_a_script_writes_text_and_never_html(script):
+    source = (SCRIPTS_BESIDE / script).read_text(encoding="utf-8")
+    assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|srcdoc|eval\(", source)
 
 
 # ---- doors ----

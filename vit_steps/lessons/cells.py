@@ -4,11 +4,11 @@ import ast
 import inspect
 import textwrap
 from collections.abc import Callable
-from io import BytesIO
 from pathlib import Path
 
+from vit_steps.looking.png import pack, render, screen_width
+
 DOCUMENTED = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
-PICTURE_DPI, SCREEN_DPI = 150, 100  # half as fine again as a screen needs, for a projector
 
 
 def show_source(*functions: Callable) -> None:
@@ -24,11 +24,10 @@ def show_source(*functions: Callable) -> None:
     """
     from IPython.display import Markdown, display
 
-    _check_functions(functions)
+    _ask_functions(functions)
     for function in map(inspect.unwrap, functions):
         source = _without_long_docstring(textwrap.dedent(inspect.getsource(function)))
-        file = Path(*Path(inspect.getfile(function)).parts[-2:]).as_posix()
-        display(Markdown(f"```python\n# {file}\n{source.rstrip()}\n```"))
+        display(Markdown(f"```python\n# {_file_of(function)}\n{source.rstrip()}\n```"))
 
 
 def show_figure(figure, alt: str) -> None:
@@ -45,32 +44,28 @@ def show_figure(figure, alt: str) -> None:
     from IPython.display import display
     from matplotlib import pyplot as plt
 
-    _check_shown(figure, alt)
-    picture = _to_png(figure)
-    width = int.from_bytes(picture[16:20], "big")  # a PNG's header holds its width there
-    shown = {"alt": alt, "width": round(width * SCREEN_DPI / PICTURE_DPI)}
+    _ask_shown(figure, alt)
+    picture = pack(render(figure))
+    shown = {"alt": alt, "width": screen_width(picture)}
     plt.close(figure)
     display({"image/png": picture, "text/plain": alt}, raw=True, metadata={"image/png": shown})
 
 
-def _to_png(figure) -> bytes:
-    """Render with 255 colours: no figure needs more, and the notebook stays small enough for git."""
-    from PIL import Image
-
-    rendered, packed = BytesIO(), BytesIO()
-    figure.draw_without_rendering()  # else the first layout leaves no room for some titles
-    figure.savefig(rendered, format="png", dpi=PICTURE_DPI)
-    Image.open(rendered).convert("RGB").quantize(255).save(packed, format="png", optimize=True)
-    return packed.getvalue()
+def _file_of(function: Callable) -> str:
+    """The file of a function, from its package on: ``vit_steps/looking/plots.py``."""
+    parts = Path(inspect.getfile(function)).parts
+    package = function.__module__.partition(".")[0]
+    first = max((place for place, part in enumerate(parts) if part == package), default=-2)
+    return "/".join(parts[first:])
 
 
-def _check_functions(functions: tuple) -> None:
+def _ask_functions(functions: tuple) -> None:
     for function in map(inspect.unwrap, functions):
         if not (inspect.isroutine(function) or inspect.isclass(function)) or inspect.isbuiltin(function):
             raise TypeError(f"functions must be written in Python, got {function!r:.80}")
 
 
-def _check_shown(figure: object, alt: object) -> None:
+def _ask_shown(figure: object, alt: object) -> None:
     from matplotlib.figure import Figure
 
     if not isinstance(figure, Figure):

@@ -1,21 +1,29 @@
 """The list of mutants that nothing can kill, and how the table is judged; the mutants are tried by hand."""
 
 import ast
-from pathlib import Path
 
 import pytest
-from mutants import MODULES, Outcome, Survivor, first_line, flat, judge, read_equivalent, row
+from mutants import (
+    HERE,
+    MODULES,
+    Outcome,
+    Survivor,
+    file_of_tests,
+    first_line,
+    flat,
+    judge,
+    path_of,
+    read_equivalent,
+    row,
+)
 
-import vit_steps
-
-PACKAGE = Path(vit_steps.__file__).parent
 LISTED = read_equivalent()
 
 
 @pytest.mark.parametrize("survivor", LISTED, ids=lambda survivor: f"{survivor.module}: {survivor.mutant}")
 def test_every_listed_mutant_is_of_a_line_that_is_there_and_has_a_reason(survivor):
     assert survivor.module in MODULES
-    path = PACKAGE / f"{survivor.module}.py"
+    path = HERE.parent / path_of(survivor.module)
     owner, _, function = survivor.function.rpartition(".")
     line = first_line(str(path), owner or None, function)
     nodes = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
@@ -24,6 +32,12 @@ def test_every_listed_mutant_is_of_a_line_that_is_there_and_has_a_reason(survivo
     assert survivor.original in flat(lines)
     assert survivor.original != survivor.mutant
     assert len(LISTED[survivor]) > 20
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_every_module_and_its_tests_are_found(module):
+    assert (HERE.parent / path_of(module)).exists()
+    assert (HERE.parent / file_of_tests(module)).exists()
 
 
 DEAD = Survivor("vit", "ViT.forward", "a + b", "a - b")
