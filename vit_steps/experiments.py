@@ -1,6 +1,6 @@
 """The tables that ship, made again by one command each: choice, digits, ablation.
 
-``python -m vit_steps.experiments choice`` writes ``vit_steps/tables/choice.csv``, and so on. All of it runs
+``python -m vit_steps.experiments choice`` writes ``vit_steps/data/tables/choice.csv``, and so on. All of it runs
 on one core; CPU seconds are those of training alone.
 """
 
@@ -23,7 +23,7 @@ from vit_steps.position_embedding import sincos_position
 from vit_steps.training import accuracy, digits_model, fit
 from vit_steps.vit import ViT
 
-TABLES = Path(__file__).parent / "tables"
+TABLES = Path(__file__).parent / "data" / "tables"
 SEEDS = range(5)
 RECIPE = {"epochs": 50}  # what differs from the defaults of fit
 
