@@ -1,7 +1,7 @@
 """The tables that ship, made again by one command each: choice, digits, ablation.
 
-``python -m vit_steps.experiments choice`` writes ``vit_steps/data/tables/choice.csv``, and so on. All of it runs
-on one core; CPU seconds are those of training alone.
+``python -m vit_steps.experiments choice`` writes ``vit_steps/data/tables/choice.csv``, and so on. All of it
+runs on one core; CPU seconds are those of training alone.
 """
 
 import argparse

@@ -25,7 +25,7 @@ INTERPOLATIONS = {
 MODES = {1: "L", 3: "RGB"}
 LARGEST = 4096  # pixels on a side, after the resize; ViTs that people use take 224 to 1536
 AT_ONCE = 2**25  # pixels; what Pillow may make on its way before only what the crop keeps is resized
-REACH = 3  # pixels of the source, or of the result where that is coarser, that Pillow's widest filter looks away
+REACH = 3  # pixels that Pillow's widest filter looks away: of the source, or of a result that is coarser
 
 
 @dataclass(frozen=True)
@@ -47,8 +47,8 @@ class Preprocess:
             the even one (torchvision, timm).
 
     Raises:
-        ValueError: "crop_pct must be a number above 0 and not above 1, got 1.5", "size (224, 224) with crop_pct
-            0.0056 is resized to 40000 pixels a side, and at most 4096 are", or another field amiss.
+        ValueError: "crop_pct must be a number above 0 and not above 1, got 1.5", "size (224, 224) with
+            crop_pct 0.0056 is resized to 40000 pixels a side, and at most 4096 are", or another field amiss.
     """
 
     size: tuple[int, int]
@@ -85,8 +85,8 @@ class Preprocess:
                 first: libraries resize pictures, not tensors.
 
         Raises:
-            ValueError: "image must hold values in [0, 1], got -2.1 to 2.6", "cat.png is no picture that can be
-                read: ...", or weights that do not say how their images were normalised.
+            ValueError: "image must hold values in [0, 1], got -2.1 to 2.6", "cat.png is no picture that can
+                be read: ...", or weights that do not say how their images were normalised.
             FileNotFoundError: "there is no picture cat.png".
             TypeError: ``image`` is none of the three.
         """
@@ -167,7 +167,7 @@ def _resize_what_stays(
 
 
 def _span(old: int, new: int, first: int, last: int) -> tuple[tuple[int, int], tuple[float, float]]:
-    """Where places first to last, of new, lie among the old ones: whole pixels around them, and where in those.
+    """Where places first to last, of new, lie among the old: whole pixels around them, and where in those.
 
     Pillow keeps a box in float32, so it is measured from nearby and not from the start of a long picture.
     """
@@ -256,5 +256,6 @@ def _check_statistics(mean: tuple | None, std: tuple | None) -> None:
         raise ValueError(
             f"mean and std must have one number for each of 1 or 3 channels, got {mean} and {std}"
         )
-    if not _column(mean).isfinite().all() or not (0 < _column(std)).logical_and(_column(std).isfinite()).all():
+    means, stds = _column(mean), _column(std)
+    if not means.isfinite().all() or not stds.isfinite().all() or not (stds > 0).all():
         raise ValueError(f"mean must be finite and std above 0, got {mean} and {std}")

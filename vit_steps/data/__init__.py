@@ -1,7 +1,7 @@
 """Images that need no network: handwritten digits, photographs, folders of one's own, and tables that ship.
 
-``digits`` scikit-learn's scans, ``photos`` scikit-image's photographs, ``folders`` images of one's own, one folder
-for each class, ``splits`` the three parts of all of them, ``results`` what ``tables/`` holds.
+``digits`` scikit-learn's scans, ``photos`` scikit-image's photographs, ``folders`` images of one's own, one
+folder for each class, ``splits`` the three parts of all of them, ``results`` what ``tables/`` holds.
 """
 
 from vit_steps.data.digits import load_digits_images

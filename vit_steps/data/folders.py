@@ -16,7 +16,7 @@ from vit_steps.files.pictures import BadPicture, TooLarge, open_picture, printab
 
 MODES = {1: "L", 3: "RGB"}  # Pillow's names for grey and colour
 PARTS = {"train", "training", "val", "valid", "validation", "dev", "test", "testing"}
-SUFFIXES = {".jpg", ".jpeg", ".png", ".gif", ".webp", ".avif", ".tif", ".tiff", ".bmp", ".pgm", ".ppm", ".jp2"}
+SUFFIXES = {".jpg", ".jpeg", ".png", ".gif", ".webp", ".avif", ".tif", ".tiff", ".bmp", ".pgm", ".ppm"}
 
 
 class ImageFolder(NamedTuple):
@@ -33,8 +33,8 @@ def load_image_folder(
     """Load a folder that holds one subfolder of images for each class.
 
     Each image is turned the way its camera says (EXIF), cropped to its middle square and resized. Classes are
-    numbered in the order of their names; names that begin with a dot are left out. Links to folders are followed,
-    and no folder is read twice for one class.
+    numbered in the order of their names; names that begin with a dot are left out. Links to folders are
+    followed, and no folder is read twice for one class.
 
     Args:
         path: of the folder. Images may lie at any depth below their class.
@@ -51,8 +51,9 @@ def load_image_folder(
         FileNotFoundError: "there is no folder cats-and-dogs".
         ValueError: "cats-and-dogs has no subfolder, one for each class is wanted", "class cats has no image:
             cats-and-dogs/cats", "cannot read cats-and-dogs/cats/1.png: ...", "cats-and-dogs/cats/2.png is
-            refused as a decompression bomb: ...", "data has one class alone, pets: was data/pets meant, with cat,
-            dog?", "data holds the parts train, test, and no classes: give one of them, such as data/train".
+            refused as a decompression bomb: ...", "data has one class alone, pets: was data/pets meant, with
+            cat, dog?", "data holds the parts train, test, and no classes: give one of them, such as
+            data/train".
         TypeError: ``path`` is no path, or ``size`` is not an integer.
     """
     _check_path(path)

@@ -18,8 +18,8 @@ def split_in_three(
 ) -> dict[str, Tensor]:
     """Deal out images: a fifth for test, an eighth of the rest for validation, classes shared evenly.
 
-    Every part has an image of every class. Where a class is so rare that an even share would be none, each class
-    is dealt out by itself, with at least one image for each part.
+    Every part has an image of every class. Where a class is so rare that an even share would be none, each
+    class is dealt out by itself, with at least one image for each part.
 
     Args:
         labels: of all images.
@@ -30,8 +30,8 @@ def split_in_three(
         The places of the images in "train", "valid" and "test"; no place is in two of them.
 
     Raises:
-        ValueError: "66 images of 3 classes are too few to split in three: class pug has 2, and 3 are the least,
-            one for each part", "seed must lie between 0 and 4294967295, got -1".
+        ValueError: "66 images of 3 classes are too few to split in three: class pug has 2, and 3 are the
+            least, one for each part", "seed must lie between 0 and 4294967295, got -1".
         TypeError: ``labels`` is not a tensor of integers, or ``seed`` is not an integer.
     """
     _check_labels(labels)

@@ -1,1 +1,4 @@
-"""Files: written at once and whole (writing), read within limits (reading, pictures); the package's only way to the disk."""
+"""Files: written at once and whole (writing), read within limits (reading, pictures).
+
+The package's only way to the disk.
+"""

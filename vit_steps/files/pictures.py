@@ -1,8 +1,8 @@
 """Pictures from the disk, as pixels of 8 bits: the first frame, upright, and within limits.
 
-What a file may cost is decided before it is decoded. Both ``Preprocess`` and ``load_image_folder`` come here, so
-that there is one rule for both: the formats in ``FORMATS``, no side above ``LONGEST`` pixels, no more pixels than
-``PIL.Image.MAX_IMAGE_PIXELS``, and no header that sends its reader round and round.
+What a file may cost is decided before it is decoded. Both ``Preprocess`` and ``load_image_folder`` come here,
+so that there is one rule for both: the formats in ``FORMATS``, no side above ``LONGEST`` pixels, no more
+pixels than ``PIL.Image.MAX_IMAGE_PIXELS``, and no header that sends its reader round and round.
 """
 
 import io
@@ -16,8 +16,8 @@ from contextlib import contextmanager
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-# What cameras, browsers and data sets write, and nothing that Pillow hands to another program (EPS: Ghostscript),
-# that only looks like a picture (FITS, HDF5 …), or that is known by no sign of its own (TGA, SPIDER).
+# What cameras, browsers and data sets write, and nothing that Pillow hands to another program (EPS goes to
+# Ghostscript), that is measurements more than a picture (FITS, SPIDER), or that no sign of its own tells (TGA).
 FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "AVIF", "TIFF", "BMP", "PPM", "JPEG2000")
 OTHER_FORMATS = {
     rb"%!PS|\xc5\xd0\xd3\xc6": "PostScript",
@@ -135,8 +135,9 @@ class BombFound(Exception):
 class _Metered(io.BufferedReader):
     """A file that counts what is read of it, and keeps EXIF for itself.
 
-    Headers of a few megabytes can make a decoder read the same bytes thousands of times, or take its file byte
-    by byte. And Pillow reads every tag of a JPEG's EXIF, to know its resolution; we want its orientation alone.
+    Headers of a few megabytes can make a decoder read the same bytes thousands of times, or take its file
+    byte by byte. And Pillow reads every tag of a JPEG's EXIF, to know its resolution; we want its orientation
+    alone.
     """
 
     def __init__(self, path: str | os.PathLike) -> None:
@@ -217,7 +218,7 @@ def _check_pixels(width: int, height: int, format_: str | None) -> None:
 
 
 def _count_scans(file: _Metered) -> int:
-    """How often a JPEG starts a scan; inside of one, no byte 255 is followed by anything but 0 or a restart."""
+    """How often a JPEG starts a scan; inside of one, 255 is followed by 0 or a restart, never by this."""
     place = file.tell()
     file.seek(0)
     scans, last = 0, b""
@@ -297,8 +298,8 @@ def to_eight_bits(picture: Image.Image) -> Image.Image:
     says which is white, except in a PNG or PGM, where Pillow spreads 16 bits on them.
 
     Raises:
-        ValueError: "it holds 32-bit whole numbers, and which of them is white ...", "it holds floats from -3 to
-            812, and only ...".
+        ValueError: "it holds 32-bit whole numbers, and which of them is white ...", "it holds floats from -3
+            to 812, and only ...".
     """
     if picture.mode == "F":
         brightness = _float_brightness(np.asarray(picture))
