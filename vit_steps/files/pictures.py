@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 # What cameras, browsers and data sets write, and nothing that Pillow hands to another program (EPS goes to
-# Ghostscript), that is measurements more than a picture (FITS, SPIDER), or that no sign of its own tells (TGA).
+# Ghostscript), that holds measurements (FITS, SPIDER), or that no sign of its own tells (TGA).
 FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "AVIF", "TIFF", "BMP", "PPM", "JPEG2000")
 OTHER_FORMATS = {
     rb"%!PS|\xc5\xd0\xd3\xc6": "PostScript",
@@ -30,8 +30,9 @@ LONGEST = 100_000  # pixels; a decoder keeps rows, and a row of millions takes m
 WHOLE = 2**26  # bytes; WebP and AVIF are read at once
 PIECES = 2**16  # strips or tiles of a TIFF
 SCANS = 2**31  # pixels that a progressive JPEG may visit, over all of its scans
-# An 8-bit JPEG decodes in place; JPEG 2000 keeps four bytes of each channel besides, and transforms them.
-JPEG2000_SHARE = 4
+HEADER = 2**25  # bytes before the pixels, and after them
+PLAIN = 2**21  # numbers of a PPM that writes them as text; Pillow reads them one by one
+SHARES = {"JPEG2000": 4, "WEBP": 4, "AVIF": 2}  # how many times a JPEG's memory their decoders take
 
 ORIENTATION = 0x0112
 TURNS = {
@@ -99,7 +100,7 @@ def open_picture(path: str | os.PathLike, mode: str) -> Image.Image:
     try:
         with _quiet(), _Metered(path) as file, Image.open(file, formats=_formats()) as picture:
             _check_cost(picture, file)
-            file.allow_pixels(len(picture.tile))
+            file.allow_pixels(picture.width * picture.height, len(picture.tile))
             picture.load()
             upright = _turned(to_eight_bits(picture), file.exif)
             return _converted(upright, mode)
@@ -143,20 +144,20 @@ class _Metered(io.BufferedReader):
     def __init__(self, path: str | os.PathLike) -> None:
         super().__init__(io.FileIO(path))
         self.size = os.fstat(self.fileno()).st_size
-        self.calls, self.bytes = 10_000, self.size + 2**20
+        self.calls, self.bytes = 10_000, min(self.size + 2**20, HEADER)
         self.exif = b""
         self.in_header = True
         self.is_jpeg = self.peek(2)[:2] == b"\xff\xd8"
 
-    def allow_pixels(self, pieces: int) -> None:
-        """From here on the pixels are read, piece by piece."""
+    def allow_pixels(self, pixels: int, pieces: int) -> None:
+        """From here on the pixels are read, at most eight bytes each, piece by piece."""
         self.calls = 10_000 + self.size // 128 + 4 * pieces
-        self.bytes = 4 * self.size + 2**16 * pieces + 2**24
+        self.bytes = HEADER + 2 * 8 * pixels + 2**16 * pieces
         self.in_header = False
 
     def read(self, size: int | None = -1, /) -> bytes:
-        if (size is None or size < 0) and self.size > WHOLE:
-            raise ValueError(f"it has {self.size} bytes, and at most {WHOLE} are read at once")
+        if size is None or size < 0:
+            return self._read_whole()
         block = super().read(size)
         self.calls, self.bytes = self.calls - 1, self.bytes - len(block)
         if self.calls < 0 or self.bytes < 0:
@@ -165,6 +166,11 @@ class _Metered(io.BufferedReader):
             self.exif += block[6:] if len(self.exif) < 2**20 else b""
             return b"Kept\0\0" + block[6:]
         return block
+
+    def _read_whole(self) -> bytes:
+        if self.size > WHOLE:
+            raise ValueError(f"it has {self.size} bytes, and at most {WHOLE} are read at once")
+        return super().read()
 
 
 def _check_file(path: str | os.PathLike) -> None:
@@ -200,6 +206,9 @@ def _check_cost(picture: Image.Image, file: _Metered) -> None:
     _check_pixels(tags.get(TILE_WIDTH, 1), tags.get(TILE_LENGTH, 1), picture.format)
     if len(picture.tile) > PIECES:
         raise ValueError(f"it has {len(picture.tile)} pieces, at most {PIECES} are read")
+    numbers = width * height * len(picture.getbands())
+    if numbers > PLAIN and any(tile[0] == "ppm_plain" for tile in picture.tile):
+        raise ValueError(f"it writes {numbers} numbers as text, and at most {PLAIN} are read")
     if picture.info.get("progressive"):
         scans = _count_scans(file)
         if scans > 20 and scans * width * height > SCANS:
@@ -212,9 +221,11 @@ def _check_pixels(width: int, height: int, format_: str | None) -> None:
         raise BombFound(f"{width} x {height} pixels, and a side has at most {LONGEST}")
     if limit is not None and width * height > limit:
         raise BombFound(f"{width * height} pixels, more than PIL.Image.MAX_IMAGE_PIXELS, {limit}")
-    if limit is not None and format_ == "JPEG2000" and width * height > limit // JPEG2000_SHARE:
-        few = limit // JPEG2000_SHARE
-        raise BombFound(f"{width * height} pixels, more than JPEG 2000's share of {few}")
+    share = SHARES.get(format_, 1)
+    if limit is not None and width * height > limit // share:
+        raise BombFound(
+            f"{width * height} pixels, more than {limit // share}: {format_} takes {share} x the memory"
+        )
 
 
 def _count_scans(file: _Metered) -> int:
