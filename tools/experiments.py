@@ -1,6 +1,6 @@
 """The tables that ship, made again by one command each: choice, digits, ablation.
 
-``python tools/experiments.py choice`` writes ``vit_steps/tables/choice.csv``, and so on. All of it runs on
+``python tools/experiments.py choice`` writes ``vit_steps/data/tables/choice.csv``, and so on. All of it runs on
 one core; CPU seconds are those of training alone.
 """
 
@@ -18,7 +18,7 @@ from vit_steps import ViT, image2patches, patches2image, sincos_position
 from vit_steps.data import load_digits_images
 from vit_steps.training import accuracy, digits_model, fit, random_affine
 
-TABLES = Path(__file__).resolve().parent.parent / "vit_steps" / "tables"
+TABLES = Path(__file__).resolve().parent.parent / "vit_steps" / "data" / "tables"
 SEEDS = range(5)
 RECIPE = {"epochs": 50}  # what differs from the defaults of fit
 STRENGTH = signature(fit).parameters["augment"].default

@@ -3,13 +3,16 @@
 import math
 import os
 from dataclasses import dataclass
+from fractions import Fraction
 from numbers import Integral, Real
 
 import numpy as np
 import torch
 from jaxtyping import Float
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
+
+from vit_steps.files.pictures import convert_picture, open_picture
 
 INTERPOLATIONS = {
     "nearest": Image.Resampling.NEAREST,
@@ -20,6 +23,9 @@ INTERPOLATIONS = {
     "hamming": Image.Resampling.HAMMING,
 }
 MODES = {1: "L", 3: "RGB"}
+LARGEST = 4096  # pixels on a side, after the resize; ViTs that people use take 224 to 1536
+AT_ONCE = 2**25  # pixels; what Pillow may make on its way before only what the crop keeps is resized
+REACH = 3  # pixels that Pillow's widest filter looks away: of the source, or of a result that is coarser
 
 
 @dataclass(frozen=True)
@@ -33,13 +39,16 @@ class Preprocess:
         mean: of each channel, subtracted from values in [0, 1]; None where the source does not say it.
         std: of each channel, a deviation to divide by.
         crop_pct: side of the crop over side of the resized image, timm's word; 1.0 crops as little as it can.
+            Neither the crop nor the resized image may have a side above 4096 pixels (the longer side of a
+            long picture may: of that, only what the crop keeps is ever made).
         squash: resize each side on its own, instead of keeping the shape and cutting off the longer one.
         interpolation: "bilinear", "bicubic" or another of Pillow's filters.
         floor: where the crop leaves an odd margin, start at the lower half of it (Hugging Face), and not at
             the even one (torchvision, timm).
 
     Raises:
-        ValueError: "crop_pct must be a number above 0 and not above 1, got 1.5", or another field amiss.
+        ValueError: "crop_pct must be a number above 0 and not above 1, got 1.5", "size (224, 224) with
+            crop_pct 0.0056 is resized to 40000 pixels a side, and at most 4096 are", or another field amiss.
     """
 
     size: tuple[int, int]
@@ -58,6 +67,7 @@ class Preprocess:
             or not 0 < self.crop_pct <= 1
         ):
             raise ValueError(f"crop_pct must be a number above 0 and not above 1, got {self.crop_pct!r}")
+        _check_largest(self.size, self.crop_pct)
         if self.interpolation not in list(INTERPOLATIONS):
             raise ValueError(
                 f"interpolation must be one of {', '.join(INTERPOLATIONS)}, got {self.interpolation!r}"
@@ -70,22 +80,24 @@ class Preprocess:
         """Prepare one image, or a batch of tensors.
 
         Args:
-            image: a PIL image, the path of a picture (turned upright as its camera noted), or a tensor with
-                values in [0, 1], which is rounded to 8 bits first: libraries resize pictures, not tensors.
+            image: a PIL image, the path of a picture (read by ``files.pictures.open_picture``, and turned
+                upright as its camera noted), or a tensor with values in [0, 1], which is rounded to 8 bits
+                first: libraries resize pictures, not tensors.
 
         Raises:
-            ValueError: "image must hold values in [0, 1], got -2.1 to 2.6", a file that is no picture, or
-                weights that do not say how their images were normalised.
+            ValueError: "image must hold values in [0, 1], got -2.1 to 2.6", "cat.png is no picture that can
+                be read: ...", or weights that do not say how their images were normalised.
+            FileNotFoundError: "there is no picture cat.png".
             TypeError: ``image`` is none of the three.
         """
         self._check_known()
-        mode = MODES[len(self.mean)]
-        pictures = [self._resize(picture.convert(mode)) for picture in _pictures(image, mode)]
+        pictures = [self._resize(picture) for picture in _pictures(image, MODES[len(self.mean)])]
         pixels = torch.stack([torch.from_numpy(np.array(picture)) for picture in pictures])
-        pixels = pixels.reshape(
-            len(pictures), *self.size, len(mode)
-        )  # a grey picture has no axis of channels
-        return (pixels.permute(0, 3, 1, 2).float() / 255 - _column(self.mean)) / _column(self.std)
+        # A grey picture has no axis of channels.
+        pixels = pixels.reshape(len(pictures), *self.size, len(self.mean))
+        # In place, or a large batch would lie in memory four times.
+        colours = pixels.permute(0, 3, 1, 2).float().div_(255)
+        return colours.sub_(_column(self.mean)).div_(_column(self.std))
 
     def undo(
         self, pixels: Float[Tensor, "batch channels height width"]
@@ -102,10 +114,10 @@ class Preprocess:
 
     def _resize(self, picture: Image.Image) -> Image.Image:
         height, width = self._resized(picture.height, picture.width)
-        resized = picture.resize((width, height), INTERPOLATIONS[self.interpolation])
         margins = (height - self.size[0], width - self.size[1])
         top, left = (margin // 2 if self.floor else round(margin / 2) for margin in margins)
-        return resized.crop((left, top, left + self.size[1], top + self.size[0]))
+        crop = (left, top, left + self.size[1], top + self.size[0])
+        return _resize_and_crop(picture, (width, height), crop, INTERPOLATIONS[self.interpolation])
 
     def _resized(self, height: int, width: int) -> tuple[int, int]:
         """Height and width before the crop, rounded as torchvision (squares) and timm (the rest) do."""
@@ -127,30 +139,60 @@ class Preprocess:
             )
 
 
+def _resize_and_crop(
+    picture: Image.Image, size: tuple[int, int], crop: tuple[int, int, int, int], filter_: Image.Resampling
+) -> Image.Image:
+    """Resize to (width, height) and crop, as libraries do; of a long picture, only what the crop keeps.
+
+    A picture of 1 x 60000 pixels would become 224 x 13 million, to lose all but 224 of them.
+    """
+    if size[0] * size[1] > AT_ONCE:
+        return _resize_what_stays(picture, size, crop, filter_)
+    if size[0] * picture.height > max(AT_ONCE, picture.width * picture.height):
+        # Pillow may make the columns first, which here are many more pixels than it starts or ends with.
+        picture = picture.resize((picture.width, size[1]), filter_)
+    return picture.resize(size, filter_).crop(crop)
+
+
+def _resize_what_stays(
+    picture: Image.Image, size: tuple[int, int], crop: tuple[int, int, int, int], filter_: Image.Resampling
+) -> Image.Image:
+    """Cut out the part of the source that the crop will show, and what the filter sees around it."""
+    spans = [_span(picture.size[axis], size[axis], crop[axis], crop[axis + 2]) for axis in (0, 1)]
+    (left, right), (top, bottom) = (around for around, _ in spans)
+    (start, end), (above, below) = (within for _, within in spans)
+    part = picture.crop((left, top, right, bottom))
+    wanted = (crop[2] - crop[0], crop[3] - crop[1])
+    return part.resize(wanted, filter_, box=(start, above, end, below))
+
+
+def _span(old: int, new: int, first: int, last: int) -> tuple[tuple[int, int], tuple[float, float]]:
+    """Where places first to last, of new, lie among the old: whole pixels around them, and where in those.
+
+    Pillow keeps a box in float32, so it is measured from nearby and not from the start of a long picture.
+    """
+    step = Fraction(old, new)
+    reach = math.ceil(REACH * max(1, step))
+    start = max(0, math.floor(first * step) - reach)
+    end = min(old, math.ceil(last * step) + reach)
+    return (start, end), (float(first * step - start), float(last * step - start))
+
+
 def _column(numbers: tuple[float, ...]) -> Tensor:
-    return torch.tensor(numbers).reshape(-1, 1, 1)
+    most = 10**39  # more than float32 holds: it becomes infinity, where Python would raise
+    return torch.tensor([float(max(-most, min(number, most))) for number in numbers]).reshape(-1, 1, 1)
 
 
 def _pictures(image: object, mode: str) -> list[Image.Image]:
     if isinstance(image, Image.Image):
         if 0 in image.size:
             raise ValueError(f"image has no pixels: it is {image.height} x {image.width}")
-        return [image]
+        return [convert_picture(image, mode)]
     if isinstance(image, Tensor):
         return _from_tensor(image, len(mode))
     if isinstance(image, (str, os.PathLike)):
-        return [_open(image)]
+        return [open_picture(image, mode)]
     raise TypeError(f"image must be a PIL image, a path or a tensor, not {type(image).__name__}")
-
-
-def _open(path: str | os.PathLike) -> Image.Image:
-    if not os.path.isfile(path):
-        raise FileNotFoundError(f"there is no picture {os.fspath(path)}")
-    try:
-        with Image.open(path) as picture:
-            return ImageOps.exif_transpose(picture)
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
-        raise ValueError(f"{os.fspath(path)} is no picture that can be read: {error}") from error
 
 
 def _from_tensor(image: Tensor, channels: int) -> list[Image.Image]:
@@ -192,6 +234,17 @@ def _check_size(size: object) -> None:
         raise ValueError(f"size must be (height, width) in whole pixels, got {size!r}")
 
 
+def _check_largest(size: tuple[int, int], crop_pct: Real) -> None:
+    for side in size:
+        if side > LARGEST:
+            raise ValueError(f"size must have at most {LARGEST} pixels on a side, got {size}")
+        resized = side / crop_pct
+        if resized >= LARGEST + 1:
+            asked = f"size {size} with crop_pct {float(crop_pct):.6g}"
+            pixels = math.floor(min(resized, 10**12))  # a share can be too small to divide by
+            raise ValueError(f"{asked} is resized to {pixels} pixels a side, and at most {LARGEST} are")
+
+
 def _check_statistics(mean: tuple | None, std: tuple | None) -> None:
     if mean is None and std is None:
         return
@@ -203,5 +256,6 @@ def _check_statistics(mean: tuple | None, std: tuple | None) -> None:
         raise ValueError(
             f"mean and std must have one number for each of 1 or 3 channels, got {mean} and {std}"
         )
-    if not all(map(math.isfinite, mean)) or not all(0 < each < math.inf for each in std):
+    means, stds = _column(mean), _column(std)
+    if not means.isfinite().all() or not stds.isfinite().all() or not (stds > 0).all():
         raise ValueError(f"mean must be finite and std above 0, got {mean} and {std}")
