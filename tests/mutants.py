@@ -1,10 +1,13 @@
 """Break the package on purpose, one small change after the other, and see whether the tests notice.
 
-``python -m tests.mutants`` (or ``make mutants``) lets mutmut change the functions of the steps, of ``vit``,
-``looking.attention_maps``, ``pretrained`` and of what stands next to them. For each mutant those tests of its
-module run that reach its function. A survivor must be listed in ``equivalent_mutants.csv``, with the reason
-why no test could tell it from the original; and every mutant of that list must have survived. The work is
-done on a copy in a temporary folder. mutmut forks, so this needs Linux or macOS.
+``python -m tests.mutants`` (or ``make mutants``) lets mutmut change the functions of the modules in
+``MODULES``. For each mutant those tests of its module run that reach its function. A survivor must be listed
+in ``equivalent_mutants.csv``, with the reason why no test could tell it from the original; and every mutant
+of that list must have survived. The work is done on a copy in a temporary folder. mutmut forks, so this
+needs Linux or macOS.
+
+mutmut leaves decorated functions alone. So in the copy a door is hung below its function instead of above it,
+where it does the same: ``unhang`` rewrites the text and keeps the number of each line.
 
     python -m tests.mutants                     # all modules
     python -m tests.mutants encoder vit         # these alone
@@ -34,6 +37,7 @@ MODULES = (
 )
 # A module answers to its own tests alone: that is stricter, and far faster, than to run all of them.
 MORE_TESTS = {"pretrained": ("preprocess",)}  # there its preparations are held against each library's own
+DOOR = "door"
 ENOUGH = 95  # percent, in each module
 # A mutant that hangs, or that takes the interpreter down, was noticed too.
 KILLED = {"killed", "timeout", "segfault"}
@@ -103,8 +107,11 @@ def mutate(folder: Path, module: str, jobs: int) -> list[Outcome]:
     ignore = shutil.ignore_patterns("__pycache__", "browser", "benchmarks", "hostile")
     for name in ("vit_steps", "tests"):
         shutil.copytree(HERE.parent / name, folder / name, ignore=ignore)
-    tests = "\n    ".join(file_of_tests(name) for name in (module, *MORE_TESTS.get(module, ())))
-    (folder / "setup.cfg").write_text(CONFIG.format(path=path_of(module), tests=tests), encoding="utf-8")
+    for path in (folder / "vit_steps").rglob("*.py"):
+        path.write_text(unhang(path.read_text(encoding="utf-8")), encoding="utf-8")
+    tests = "\n    ".join(path for name in (module, *MORE_TESTS.get(module, ())) for path in tests_of(name))
+    config = CONFIG.format(path=path_of(module), tests=tests)
+    (folder / "setup.cfg").write_text(config, encoding="utf-8")
     run = subprocess.run(
         [sys.executable, "-m", "mutmut", "run", "--max-children", str(jobs)],
         cwd=folder,
@@ -120,14 +127,43 @@ def mutate(folder: Path, module: str, jobs: int) -> list[Outcome]:
 
 
 def path_of(module: str) -> str:
-    """The file of a module, as mutmut calls it."""
+    """The file of a module: ``pretrained.dialects`` lies in a folder."""
     return f"vit_steps/{module.replace('.', '/')}.py"
 
 
-def file_of_tests(module: str) -> str:
-    """The file of tests that a module answers to, in whichever room it lies."""
-    (found,) = HERE.rglob(f"test_{module.rpartition('.')[2]}.py")
-    return f"tests/{found.relative_to(HERE).as_posix()}"
+def tests_of(module: str) -> list[str]:
+    """The tests that a module answers to: of its own name, or else those of its room."""
+    room, _, name = module.rpartition(".")
+    folder = HERE / room
+    own = sorted(folder.glob(f"test_{name}*.py"))
+    found = own or sorted(folder.glob("test_*.py")) if room else own
+    return [path.relative_to(HERE.parent).as_posix() for path in found]
+
+
+def unhang(source: str) -> str:
+    """Hang each door below its function: ``@door(...)`` goes, ``f = door(...)(f)`` comes, on the line below.
+
+    Every ``def`` stays at its line where that line was free. A function with other decorators stays as it is.
+    """
+    lines = source.splitlines()
+    behind_doors = [node for node in ast.walk(ast.parse(source)) if hangs_behind_door(node)]
+    # From below, since a line may have to be put in where none is free.
+    for node in sorted(behind_doors, key=lambda node: node.lineno, reverse=True):
+        (door,) = node.decorator_list
+        first = door.lineno - 1  # counted from 0
+        hung = f"{' ' * node.col_offset}{node.name} = {ast.unparse(door)}({node.name})"
+        free = node.end_lineno < len(lines) and not lines[node.end_lineno].strip()
+        lines[node.end_lineno : node.end_lineno + free] = [hung]
+        lines[first : door.end_lineno] = [""] * (door.end_lineno - first)
+    return "\n".join(lines) + "\n"
+
+
+def hangs_behind_door(node: ast.AST) -> bool:
+    """Whether a door, and nothing else, is hung in front of a function."""
+    match getattr(node, "decorator_list", None):
+        case [ast.Name(name)] | [ast.Call(ast.Name(name))]:
+            return name == DOOR and isinstance(node, ast.FunctionDef)
+    return False
 
 
 def read_outcomes(module: str) -> Iterator[Outcome]:

@@ -27,6 +27,8 @@ from vit_steps.patch_embedding import (
 from vit_steps.position_embedding import add_position, position_similarity, resize_position, sincos_position
 from vit_steps.vit import Trace, ViT
 
+__version__ = "0.2.0.dev0"  # pyproject.toml reads it from here
+
 __all__ = [
     "Agreement",
     "Trace",

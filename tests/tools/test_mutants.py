@@ -8,14 +8,15 @@ from mutants import (
     MODULES,
     Outcome,
     Survivor,
-    file_of_tests,
     first_line,
     flat,
     judge,
     path_of,
     read_equivalent,
     row,
+    unhang,
 )
+from mutants import tests_of as files_of  # by its own name pytest would take it for a test
 
 LISTED = read_equivalent()
 
@@ -66,6 +67,93 @@ def test_what_is_listed_still_counts_as_alive():
         "vit: 18 of 19 mutants killed, 95 % are asked for"
     ]
     assert [*judge(["vit"], [], {})] == ["vit: 0 of 0 mutants killed, 95 % are asked for"]
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_every_module_has_a_file_and_tests_to_answer_to(module):
+    assert (PACKAGE.parent / path_of(module)).exists()
+    assert files_of(module)
+
+
+STEP = '''
+from vit_steps.doors import door
+
+
+@door("height is a multiple of patch_size",
+      "width is, too")  # why
+def cut(image, patch_size=2):
+    """Cut."""
+    return image + patch_size
+
+
+@door
+@other
+def stays(): ...
+
+
+class ViT:
+    @door()
+    def forward(self, image):
+        return image
+    def trace(self): ...
+
+    @property
+    def door(self): ...
+
+
+@door
+def last():
+    return 1'''
+
+HUNG = '''
+from vit_steps.doors import door
+
+
+
+
+def cut(image, patch_size=2):
+    """Cut."""
+    return image + patch_size
+cut = door('height is a multiple of patch_size', 'width is, too')(cut)
+
+@door
+@other
+def stays(): ...
+
+
+class ViT:
+
+    def forward(self, image):
+        return image
+    forward = door()(forward)
+    def trace(self): ...
+
+    @property
+    def door(self): ...
+
+
+
+def last():
+    return 1
+last = door(last)
+'''
+
+
+def test_a_door_is_hung_below_its_function_so_that_mutmut_sees_the_function():
+    assert unhang(STEP) == HUNG
+    assert unhang(HUNG) == HUNG
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: path.stem)
+def test_with_its_doors_below_a_module_is_the_same_module(path):
+    """The same statements in the same order, and each function at its own line."""
+    before = path.read_text(encoding="utf-8")
+    after = unhang(before)
+    lines = {node.name: node.lineno for node in ast.parse(after).body if isinstance(node, ast.FunctionDef)}
+    for node in ast.parse(before).body:
+        if isinstance(node, ast.FunctionDef):
+            assert lines[node.name] == node.lineno
+    assert not [line for line in after.splitlines() if line.strip().startswith("@door")]
 
 
 def test_the_table_counts_each_module_and_all():
