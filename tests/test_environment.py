@@ -73,7 +73,7 @@ def test_a_python_that_is_too_old_can_read_the_setup_script():
 
 NOWHERE = {
     **{"PIP_INDEX_URL": "http://127.0.0.1:9/", "PIP_CONFIG_FILE": os.devnull, "PIP_FIND_LINKS": ""},
-    **{"PIP_EXTRA_INDEX_URL": "", "PIP_RETRIES": "0", "PIP_NO_CACHE_DIR": "1"},
+    **{"PIP_EXTRA_INDEX_URL": "", "PIP_NO_CACHE_DIR": "1"},
 }
 NO_NETWORK = (
     "The packages could not be downloaded. Is there a network? When there is, run the same command again."
@@ -102,19 +102,16 @@ def test_an_old_python_says_so_in_one_line(fresh):
     script.write_text(script.read_text().replace("OLDEST, NEWEST = (3, 11), ", "OLDEST, NEWEST = (3, 99), "))
     result = run()
     assert result.returncode == 1
-    said = (
-        r"vit-steps: Python 3\.99 or newer is needed, this is 3\.\d+ \(.*\)\. Install one and name it: .*\n"
-    )
-    assert re.fullmatch(said, result.stderr)
+    said = r"vit-steps: Python 3\.99 or newer is needed, this is 3\.\d+ \(.*\)\. Install one and name it: .*"
+    assert re.fullmatch(said, result.stderr.strip())
 
 
 def test_another_python_is_named_where_there_is_one(environment, monkeypatch):
     monkeypatch.setattr(environment.shutil, "which", lambda name: name == "python3.12")
     monkeypatch.setattr(environment.subprocess, "call", lambda command, **options: 0)
     assert "3.12" in environment.another_python()
-    monkeypatch.setattr(
-        environment.subprocess, "call", lambda command, **options: 127
-    )  # pyenv's shim of none
+    # pyenv leaves a command behind that only says it has none
+    monkeypatch.setattr(environment.subprocess, "call", lambda command, **options: 127)
     assert environment.another_python().startswith("Install one and name it: ")
 
 
@@ -130,7 +127,7 @@ def test_no_network_says_so_in_one_line_and_a_half_made_environment_is_mended(fr
     leftover = folder / ".venv" / "half-made"
     leftover.touch()
     again = run(**NOWHERE)
-    assert "An earlier setup was interrupted: starting it again." in again.stdout
+    assert STARTING_AGAIN in again.stdout
     assert not leftover.exists()
 
 
@@ -138,7 +135,7 @@ def test_no_network_says_so_in_one_line_and_a_half_made_environment_is_mended(fr
 def ready(fresh):
     """The same with an environment that is made already, but empty, and a way to stamp it."""
     folder, _, run = fresh
-    subprocess.run([sys.executable, "-m", "venv", folder / ".venv"], check=True)
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder / ".venv"], check=True)
     asked = "import environment; print(environment.fingerprint())"
     tools = {**os.environ, "PYTHONPATH": str(folder / "tools")}
     said = subprocess.run(
@@ -163,6 +160,7 @@ def test_a_ready_environment_is_left_alone(ready):
 
 def test_what_measures_is_fetched_when_it_is_asked_for_and_no_failure_harms_what_is_there(ready):
     folder, _, run = ready
+    subprocess.run([sys.executable, "-m", "venv", folder / ".venv"], check=True)  # now with pip
     result = run("measure", **NOWHERE)
     assert (result.returncode, result.stderr) == (1, NO_PACKAGES)
     assert "Installing what measures the project" in result.stdout
@@ -176,16 +174,12 @@ NONE = "ERROR: Could not find a version that satisfies the requirement torch==2.
 OLD = NONE.replace("none", "2.2.0, 2.2.1, 2.2.2")
 NOT_FOUND = "ERROR: No matching distribution found for torch==2.13.0"
 REFUSED = f"{RETRYING}'NewConnectionError('<...>: Failed to establish a new connection: [Errno 111] ...')'"
-UNKNOWN_NAME = (
-    f"{RETRYING}'NewConnectionError('<...>: [Errno -2] Name or service not known')': /simple/torch/"
-)
+UNKNOWN_NAME = f"{RETRYING}'NewConnectionError('<...>: [Errno -2] Name or service not known')'"
 PROXY = f"{RETRYING}'ProxyError('Cannot connect to proxy.', NewConnectionError('<...>'))': /simple/torch/"
 UNTRUSTED = f"{RETRYING}'SSLError(SSLCertVerificationError(1, '[SSL: CERTIFICATE_VERIFY_FAILED] ...'))'"
 CUT = "pip._vendor.urllib3.exceptions.ReadTimeoutError: HTTPSConnectionPool(...): Read timed out."
 DISK = "ERROR: Could not install packages due to an OSError: [Errno 28] No space left on device"
-CONFLICT = (
-    "ERROR: Cannot install sympy==1.12 and torch==2.13.0 because these package versions have conflicting"
-)
+CONFLICT = "ERROR: Cannot install sympy==1.12 and torch==2.13.0 because these versions have conflicting"
 
 
 @pytest.mark.parametrize(
@@ -193,10 +187,7 @@ CONFLICT = (
     [
         *(([trouble, NONE, NOT_FOUND], NO_NETWORK) for trouble in (REFUSED, UNKNOWN_NAME, PROXY)),
         (["ERROR: Exception:", "Traceback (most recent call last):", CUT], NO_NETWORK),
-        (
-            [REFUSED, NONE.replace("torch==2.13.0", "setuptools>=77"), "note: This is an issue ..."],
-            NO_NETWORK,
-        ),
+        ([REFUSED, NONE.replace("torch==2.13.0", "setuptools>=77"), "note: ..."], NO_NETWORK),
         ([UNTRUSTED, NONE, NOT_FOUND], "the certificate of their server is not trusted here"),
         ([NONE, NOT_FOUND], "There is no torch 2.13.0 for this machine: "),
         ([REFUSED, OLD, NOT_FOUND], "There is no torch 2.13.0 for this machine: "),
@@ -223,10 +214,7 @@ PI, PC, WINDOWS, MAC = (
         (((3, 15), *PC[1:]), "Python 3.15 is too new for it, 3.11 to 3.14 would do."),
         (((3, 12), 32, *WINDOWS[2:]), "this Python is made for 32 bits."),
         ((*MAC[:3], "x86_64", (14, 2)), "Macs with an Intel processor are left out."),
-        (
-            (*MAC[:3], "x86_64", (14, 2), True),
-            "this Python is made for Intel's processors, this Mac has Apple's.",
-        ),
+        ((*MAC[:3], "x86_64", (14, 2), True), "this Python is made for Intel's processors"),
         ((*MAC[:4], (13, 6)), "macOS 14 or newer is needed, this is 13.6."),
         ((*WINDOWS[:3], "arm64", ()), "Windows on ARM is left out."),
         ((*PC[:4], (2, 17)), "a Linux with glibc 2.28 or newer is needed"),
@@ -247,10 +235,8 @@ def test_this_machine_is_seen_as_it_is(environment):
 def test_a_missing_part_of_python_is_named(environment, monkeypatch):
     monkeypatch.setattr(environment.importlib.util, "find_spec", lambda name: None if "pip" in name else name)
     package = "python{}.{}-venv".format(*sys.version_info)
-    assert (
-        f"it came without ensurepip: on Debian and Ubuntu apt install {package}"
-        in environment.why_no_venv("")
-    )
+    said = environment.why_no_venv("")
+    assert f"it came without ensurepip: on Debian and Ubuntu apt install {package}" in said
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
@@ -261,9 +247,7 @@ def test_a_full_disk_is_named_where_venv_only_says_ensurepip(environment, monkey
         return tempfile.SpooledTemporaryFile()
 
     monkeypatch.setattr(environment.tempfile, "TemporaryFile", refuse)
-    said = environment.why_no_venv(
-        "Error: Command '['...', '-m', 'ensurepip', ...]' returned non-zero exit status 1."
-    )
+    said = environment.why_no_venv("Error: Command '['...', '-m', 'ensurepip', ...]' returned non-zero ...")
     assert said.startswith(f"The disk is full, or your share of it, at {tempfile.gettempdir()}.")
 
 
@@ -275,20 +259,15 @@ def test_another_failure_of_venv_is_told_in_its_words(environment):
 def test_on_a_full_disk_the_whole_script_says_so(fresh):
     folder, script, _ = fresh
     mount = f"mount --bind {folder} /mnt && mount -t tmpfs -o size=2m tmpfs {folder} && cp -r /mnt/. {folder}"
-    command = [
-        "unshare",
-        "--map-root-user",
-        "--mount",
-        "sh",
-        "-c",
-        f"{mount} && exec {sys.executable} {script}",
-    ]
-    result = subprocess.run(command, capture_output=True, text=True)
+    command = f"{mount} && exec {sys.executable} {script}"
+    own_mounts = ["unshare", "--map-root-user", "--mount", "sh", "-c", command]
+    result = subprocess.run(own_mounts, capture_output=True, text=True)
     if "vit-steps" not in result.stderr:
         pytest.skip("this user may not mount anything")
     assert result.stderr.startswith(f"vit-steps: The disk is full, or your share of it, at {folder}.")
 
 
+STARTING_AGAIN = "An earlier setup was interrupted: starting it again.\n"
 WAITING = "Another setup is at work in this folder: waiting for it ...\n"
 
 
@@ -310,7 +289,7 @@ def start(fresh):
 
 
 def test_a_second_setup_waits_says_so_and_finds_the_work_done(ready, start, environment, monkeypatch):
-    folder, stamp, _ = ready
+    folder, *_ = ready
     stamped = folder / ".venv" / "vit-steps-ready"
     wanted = stamped.read_text()
     stamped.unlink()
@@ -327,11 +306,8 @@ def test_a_second_setup_waits_says_so_and_finds_the_work_done(ready, start, envi
 def silent_index():
     """An index of packages that takes a call and never answers: pip waits, and is there to be interrupted."""
     with socket.create_server(("127.0.0.1", 0)) as server:
-        yield {
-            **NOWHERE,
-            "PIP_INDEX_URL": f"http://127.0.0.1:{server.getsockname()[1]}/",
-            "PIP_DEFAULT_TIMEOUT": "99",
-        }
+        address = f"http://127.0.0.1:{server.getsockname()[1]}/"
+        yield {**NOWHERE, "PIP_INDEX_URL": address, "PIP_DEFAULT_TIMEOUT": "99"}
 
 
 def wait_for_pip(folder: Path, process: subprocess.Popen) -> None:
@@ -343,27 +319,23 @@ def wait_for_pip(folder: Path, process: subprocess.Popen) -> None:
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows sends Ctrl-C to a whole console")
 def test_ctrl_c_leaves_nothing_that_works_on_and_the_next_starts_again(fresh, start, silent_index):
-    folder, _, run = fresh
     first = start(**silent_index)
-    wait_for_pip(folder, first)
+    wait_for_pip(fresh[0], first)
     first.send_signal(signal.SIGINT)
     assert first.communicate(timeout=20)[1] == "\nvit-steps: stopped. Run the same command again to go on.\n"
-    again = run(**NOWHERE)
-    assert WAITING not in again.stdout
-    assert "An earlier setup was interrupted: starting it again." in again.stdout
+    assert start(**NOWHERE).stdout.readline() == STARTING_AGAIN
 
 
 @pytest.mark.skipif(os.name == "nt", reason="there the lock goes with the process that took it")
 def test_a_dead_setup_blocks_nobody_once_its_pip_is_gone(fresh, start, silent_index):
-    folder, _, run = fresh
     first = start(**silent_index)
-    wait_for_pip(folder, first)
+    wait_for_pip(fresh[0], first)
     listed = subprocess.run(["ps", "-o", "pid=", "--ppid", str(first.pid)], capture_output=True, text=True)
     first.kill()
     second = start(**NOWHERE)
     assert second.stdout.readline() == WAITING  # pip lives, and still writes into .venv
     os.kill(int(listed.stdout.split()[0]), signal.SIGKILL)
-    assert "An earlier setup was interrupted" in second.communicate(timeout=30)[0]
+    assert second.stdout.readline() == STARTING_AGAIN
 
 
 REPORT = "import os, sys; print(sys.argv[1:], os.environ['OMP_NUM_THREADS'], os.environ['PYTHONUTF8'])"
