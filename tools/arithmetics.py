@@ -29,7 +29,7 @@ SINGLE, DOUBLE = torch.float32, torch.float64
 
 def environment(name: str) -> dict[str, str]:
     """The environment of a process that computes so: one thread, unless threads are what is tried."""
-    one_thread = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+    one_thread = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
     return {**os.environ, **one_thread, **ENVIRONMENTS[name], VARIABLE: name}
 
 

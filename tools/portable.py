@@ -25,6 +25,8 @@ import recorder
 
 ROOT = Path(__file__).resolve().parent.parent
 LEAST = 10
+# A model trained on another machine is another draw: what is claimed of it need not turn over within all draws.
+LEAST_OF_LIMIT = 1
 IGNORED = "nbval-ignore-output"
 KINDS_OF_LIMIT = {"limit", "within"}
 TESTS = ["tests", "--ignore=tests/browser", "-n", "2", "--dist", "loadscope", "-q", "--no-header"]
@@ -61,6 +63,11 @@ class Number:
         if self.how == "exact" and len(set(self.values)) == 1:
             return float("inf")
         return self.distance / self.difference
+
+    @property
+    def hangs(self) -> bool:
+        """Whether another machine may write it otherwise."""
+        return self.margin < (LEAST_OF_LIMIT if self.how == "limit" else LEAST)
 
 
 def last_digit(value: float) -> float:
@@ -205,9 +212,9 @@ def try_lessons(names: list[str]) -> int:
     found = lessons_under(names)
     numbers, texts = numbers_in(found), other_texts(found)
     print(table(numbers))
-    near = [each for each in numbers if each.margin < LEAST]
+    near = [each for each in numbers if each.hangs]
     print("\n".join(texts))
-    print(f"{len(numbers)} numbers under {len(names)} arithmetics: {len(near)} have a margin below {LEAST}")
+    print(f"{len(numbers)} numbers under {len(names)} arithmetics: {len(near)} are nearer than {LEAST}")
     return len(near) + len(texts)
 
 

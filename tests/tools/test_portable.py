@@ -139,6 +139,20 @@ def test_a_margin_is_a_distance_in_units_of_the_largest_difference(portable, how
     assert portable.Number("1/cell", how, values).margin == pytest.approx(margin, rel=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("how", "values", "hangs"),
+    [
+        ("limit", (2.0, 4.0), False),
+        ("limit", (1.0, 4.0), True),
+        (".1f", (0.5125, 0.515625), False),
+        (".1f", (0.5125, 0.53125), True),
+        ("within", (0.0, 0.5), True),
+    ],
+)
+def test_ten_differences_are_asked_for_and_one_of_a_claim_about_a_draw(portable, how, values, hangs):
+    assert portable.Number("1/cell", how, values).hangs == hangs
+
+
 def test_a_tie_has_no_margin_where_all_arithmetics_agree(portable):
     assert portable.Number("2/probe", ".0f", (97.5, 97.5)).margin < 1
     assert portable.Number("3/table", ".1f", (93.15, 93.15)).margin < portable.LEAST
