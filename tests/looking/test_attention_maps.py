@@ -263,9 +263,12 @@ def test_deletion_starts_at_the_accuracy_and_runs_on_a_vit(pool):
     curve = deletion_curve(model, images, labels, order)
     assert curve.shape == (7,)
     assert not curve.requires_grad
-    assert curve[0] == (model(images).argmax(dim=1) == labels).float().mean()
+    within_one = 1.5 / len(images)  # logits near a tie fall either way when a batch is cut otherwise
+    right = (model(images).argmax(dim=1) == labels).float().mean().item()
+    assert curve[0].item() == pytest.approx(right, abs=within_one)
     flat = images.mean(dim=(2, 3), keepdim=True).expand_as(images)
-    assert curve[-1] == (model(flat).argmax(dim=1) == labels).float().mean()
+    right = (model(flat).argmax(dim=1) == labels).float().mean().item()
+    assert curve[-1].item() == pytest.approx(right, abs=within_one)
 
 
 def test_deletion_keeps_no_graph_of_what_the_model_did():
