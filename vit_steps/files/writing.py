@@ -1,11 +1,11 @@
 """Write a file or a folder at once and whole: a reader meets the old one or the new one, and nothing between.
 
-Everything is first written to a draft beside its place, ``.draft-0123456789abcdef-NAME``, and put into its
-place by one rename. Each draft has a name of its own, so that two writers never share one. A writer keeps
-its draft locked as long as it lives, and the system drops the lock with the process, however it ends: a
-draft whose lock is free is a dead writer's, and the next writer to that folder removes it. Where a disk
-knows no locks, nothing can be proved and the draft stays. (On Windows no file can be removed while somebody
-has it open: the open draft is the lock.)
+Everything is first written to a draft beside its place, ``.draft-0123456789abcdef-new-NAME``, and put into
+its place by one rename. Each draft has a name of its own, so that two writers never share one. Beside it a
+writer keeps a file of which it holds the lock (``-lock-`` in its name) for as long as it lives, and the system
+drops the lock with the process, however it ends: where the lock is free, the writer is dead, and the next one
+that writes into that folder removes what it left. Where a disk knows no locks, nothing can be proved and all
+stays.
 """
 
 import ctypes
@@ -19,17 +19,29 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import NamedTuple
+
+from vit_steps.files.reading import shown
 
 try:
     import fcntl
 except ImportError:  # Windows
     fcntl = None
+    import msvcrt
 
-DRAFT = re.compile(r"\.draft-[0-9a-f]{16}-(?P<name>.+?)(?P<part>\.new|\.old)?", re.DOTALL)
+LOCK = re.compile(r"\.draft-(?P<token>[0-9a-f]{16})-lock-(?P<name>.+)", re.DOTALL)
 PROBE = 4096  # bytes that are written to see whether there is room at all
-RENAME_EXCHANGE = 2  # of Linux's renameat2 and of macOS's renamex_np
+EXCHANGE = 2  # the flag of Linux's renameat2 and of macOS's renamex_np
 FROM_HERE = -100  # AT_FDCWD
 PATIENCE = 50  # tries of 20 ms: Windows replaces no file that somebody is just reading
+
+
+class Draft(NamedTuple):
+    """What a writer has beside the place that it writes to."""
+
+    lock: Path
+    new: Path
+    old: Path
 
 
 def write_whole(path: str | os.PathLike, write: Callable[[Path], object]) -> None:
@@ -45,18 +57,19 @@ def write_whole(path: str | os.PathLike, write: Callable[[Path], object]) -> Non
     Raises:
         FileNotFoundError: "there is no folder runs to write model.safetensors into".
         IsADirectoryError: "model.safetensors is a folder, a file was wanted".
-        OSError: "model.safetensors cannot be written: No space left on device", a PermissionError where
-            permission is what lacks. What else ``write`` raises passes.
+        PermissionError: "model.safetensors cannot be written: it is read-only".
+        OSError: "model.safetensors cannot be written: No space left on device". What else ``write`` raises
+            passes.
     """
     place = _place(path)
     _check_place(path, place)
-    with _named(path), _draft(place) as (draft, lock):
-        write(draft)
-        with open(draft, "rb+") as file:
+    with _named(path), _draft(place) as draft:
+        write(draft.new)
+        with open(draft.new, "rb+") as file:
             os.fsync(file.fileno())
-        with suppress(FileNotFoundError):
-            shutil.copymode(place, draft)
-        _replace(draft, place, lock)
+        with suppress(OSError):  # a disk that knows no permissions
+            shutil.copymode(place if place.exists() else draft.lock, draft.new)
+        _replace(draft.new, place)
 
 
 def writable(path: str | os.PathLike, *, size: int = 0) -> None:
@@ -71,14 +84,14 @@ def writable(path: str | os.PathLike, *, size: int = 0) -> None:
     """
     place = _place(path)
     _check_place(path, place)
-    with _named(path), _draft(place) as (draft, _):
-        with open(draft, "wb") as file:
+    with _named(path), _draft(place) as draft:
+        with open(draft.new, "wb") as file:
             file.write(bytes(PROBE))
             file.flush()
             os.fsync(file.fileno())
         free = shutil.disk_usage(place.parent).free + PROBE
     if free < size:
-        raise OSError(f"{path} cannot be written: it takes {size:,} bytes, {free:,} are free")
+        raise OSError(f"{shown(path)} cannot be written: it takes {size:,} bytes, {free:,} are free")
 
 
 def write_folder(folder: str | os.PathLike, build: Callable[[Path], object]) -> None:
@@ -96,13 +109,12 @@ def write_folder(folder: str | os.PathLike, build: Callable[[Path], object]) -> 
     """
     place = _place(folder)
     if place.exists() and not place.is_dir():
-        raise NotADirectoryError(f"{folder} is a file, a folder was wanted")
+        raise NotADirectoryError(f"{shown(folder)} is a file, a folder was wanted")
     with _named(folder):
         place.parent.mkdir(parents=True, exist_ok=True)
-        with _draft(place) as (draft, _):
-            new = _part(draft, ".new")
-            build(new)
-            _put_in_place(new, place, _part(draft, ".old"))
+        with _draft(place) as draft:
+            build(draft.new)
+            _put_in_place(draft, place)
 
 
 def _place(path: str | os.PathLike) -> Path:
@@ -112,13 +124,13 @@ def _place(path: str | os.PathLike) -> Path:
 
 def _check_place(path: str | os.PathLike, place: Path) -> None:
     if not place.parent.is_dir():
-        raise FileNotFoundError(f"there is no folder {place.parent} to write {place.name} into")
+        raise FileNotFoundError(f"there is no folder {shown(place.parent)} to write {shown(place.name)} into")
     if place.is_dir():
-        raise IsADirectoryError(f"{path} is a folder, a file was wanted")
+        raise IsADirectoryError(f"{shown(path)} is a folder, a file was wanted")
     if place.exists() and not place.is_file():
-        raise OSError(f"{path} is a device or a pipe, a file was wanted")
+        raise OSError(f"{shown(path)} is a device or a pipe, a file was wanted")
     if place.exists() and not os.access(place, os.W_OK):
-        raise PermissionError(f"{path} cannot be written: it is read-only")
+        raise PermissionError(f"{shown(path)} cannot be written: it is read-only")
 
 
 @contextmanager
@@ -130,89 +142,72 @@ def _named(path: str | os.PathLike) -> Iterator[None]:
         elsewhere = error.filename is not None and ".draft-" not in str(error.filename)
         if elsewhere or type(error).__module__ != "builtins":
             raise
-        raise type(error)(f"{path} cannot be written: {error.strerror or error}") from error
+        raise type(error)(f"{shown(path)} cannot be written: {error.strerror or error}") from error
 
 
 @contextmanager
-def _draft(place: Path) -> Iterator[tuple[Path, int]]:
-    """Give a draft and its lock; what is left of the draft is removed afterwards."""
+def _draft(place: Path) -> Iterator[Draft]:
+    """Give a draft of which the lock is held; what is left of it is removed afterwards."""
     _clear(place.parent)
     while True:
-        draft = place.with_name(f".draft-{secrets.token_hex(8)}-{place.name}")
-        lock = None
+        draft, held = _parts(place, secrets.token_hex(8)), None
         try:
-            lock = os.open(draft, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o666)
-            _lock(lock)
-            if draft.exists():  # or another writer took it for a dead one's, before it was locked
-                yield draft, lock
+            held = os.open(draft.lock, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o666)
+            with suppress(OSError):  # the disk knows no locks
+                _lock(held, wait=True)
+            if draft.lock.exists():  # or another writer found the lock before it was taken, and removed it
+                yield draft
                 return
         finally:
-            if fcntl is None:
-                _release(lock)
-            _remove(draft, place)
-            _release(lock)
+            _remove(draft, place, held)
 
 
-def _lock(file: int, *, wait: bool = True) -> None:
-    if fcntl is None:
-        return
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-    except OSError:
-        if not wait:
-            raise
+def _parts(place: Path, token: str) -> Draft:
+    return Draft(*(place.with_name(f".draft-{token}-{part}-{place.name}") for part in Draft._fields))
 
 
-def _release(lock: int | None) -> None:
-    if lock is not None:
-        with suppress(OSError):  # closed already
-            os.close(lock)
+def _lock(held: int, *, wait: bool) -> None:
+    if fcntl is not None:
+        fcntl.flock(held, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    else:
+        msvcrt.locking(held, msvcrt.LK_LOCK if wait else msvcrt.LK_NBLCK, 1)
 
 
 def _clear(folder: Path) -> None:
-    """Remove the drafts of dead writers."""
+    """Remove what dead writers left; what a living one holds raises an OSError, and stays."""
+    with suppress(OSError):  # a folder may let its files be written and not be listed
+        for found in filter(None, map(LOCK.fullmatch, os.listdir(folder))):
+            place = folder / found["name"]
+            with suppress(OSError):
+                _clear_away(_parts(place, found["token"]), place)
+
+
+def _clear_away(draft: Draft, place: Path) -> None:
+    held = os.open(draft.lock, os.O_RDWR)
     try:
-        entries = list(os.scandir(folder))
-    except OSError:  # a folder may let its files be written and not be listed
-        return
-    for entry in entries:
-        found = DRAFT.fullmatch(entry.name)
-        if found and not found["part"]:
-            with suppress(OSError):  # its writer lives, or nothing can be known
-                _clear_away(Path(entry.path), folder / found["name"])
+        _lock(held, wait=False)
+    except OSError:
+        os.close(held)
+        raise
+    _remove(draft, place, held)
 
 
-def _clear_away(draft: Path, place: Path) -> None:
-    if fcntl is None:
-        draft.unlink()
-        _remove(draft, place)
-        return
-    with open(draft, "rb+") as left:
-        _lock(left.fileno(), wait=False)
-        _remove(draft, place)
-
-
-def _remove(draft: Path, place: Path) -> None:
-    """Remove a draft; a folder that had stepped aside for it, and for nothing, goes back."""
-    new, old = _part(draft, ".new"), _part(draft, ".old")
-    if old.exists() and not place.exists():
-        old.rename(place)
-    for folder in (new, old):
-        shutil.rmtree(folder, ignore_errors=True)
+def _remove(draft: Draft, place: Path, held: int | None) -> None:
+    """Remove a draft; a folder that had stepped aside for it, and for nothing, goes back. The lock goes last."""
     with suppress(OSError):
-        draft.unlink()
+        if draft.old.exists() and not place.exists():
+            draft.old.rename(place)
+        for part in (draft.new, draft.old):
+            shutil.rmtree(part) if part.is_dir() else part.unlink(missing_ok=True)
+        draft.lock.unlink()
+    if held is not None:
+        os.close(held)
+        with suppress(OSError):  # on Windows, only now
+            draft.lock.unlink()
 
 
-def _part(draft: Path, ending: str) -> Path:
-    return draft.with_name(draft.name + ending)
-
-
-def _replace(draft: Path, place: Path, lock: int) -> None:
-    if fcntl is not None:
-        os.replace(draft, place)
-        return
-    _release(lock)
-    for _ in range(PATIENCE):
+def _replace(draft: Path, place: Path) -> None:
+    for _ in range(PATIENCE if fcntl is None else 0):
         with suppress(PermissionError):
             os.replace(draft, place)
             return
@@ -220,15 +215,16 @@ def _replace(draft: Path, place: Path, lock: int) -> None:
     os.replace(draft, place)
 
 
-def _put_in_place(new: Path, place: Path, old: Path) -> None:
+def _put_in_place(draft: Draft, place: Path) -> None:
     while True:
-        if place.exists() and _exchange(new, place):
+        if place.exists() and _exchange(draft.new, place):
             return
-        shutil.rmtree(old, ignore_errors=True)
+        if draft.old.exists():
+            shutil.rmtree(draft.old)
         with suppress(FileNotFoundError):
-            place.rename(old)
+            place.rename(draft.old)
         try:
-            new.rename(place)
+            draft.new.rename(place)
             return
         except OSError as error:  # another writer was quicker: take its folder away and try again
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
@@ -240,9 +236,9 @@ def _exchange(one: Path, other: Path) -> bool:
     one, other = os.fsencode(one), os.fsencode(other)
     try:
         if sys.platform == "linux":
-            return ctypes.CDLL(None).renameat2(FROM_HERE, one, FROM_HERE, other, RENAME_EXCHANGE) == 0
+            return ctypes.CDLL(None).renameat2(FROM_HERE, one, FROM_HERE, other, EXCHANGE) == 0
         if sys.platform == "darwin":
-            return ctypes.CDLL(None).renamex_np(one, other, RENAME_EXCHANGE) == 0
+            return ctypes.CDLL(None).renamex_np(one, other, EXCHANGE) == 0
     except AttributeError:
         pass
     return False
