@@ -2,12 +2,12 @@
 
 Everything is first written to a draft beside its place, ``.draft-0123456789abcdef-new-NAME``, and put into
 its place by one rename. Each draft has a name of its own, so that two writers never share one. Beside it a
-writer keeps a file of which it holds the lock (``-lock-`` in its name) for as long as it lives, and the system
-drops the lock with the process, however it ends: where the lock is free, the writer is dead, and the next one
-that writes into that folder removes what it left. Where a disk knows no locks, nothing can be proved and all
-stays.
+writer keeps a file (``-lock-`` in its name) and holds its lock for as long as it lives; the system drops the
+lock with the process, however that ends. Where the lock is free, the writer is dead, and the next one that
+writes into that folder removes what it left. Where a disk knows no locks, nothing can be proved: all stays.
 """
 
+import csv
 import ctypes
 import errno
 import os
@@ -16,7 +16,7 @@ import secrets
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -62,14 +62,14 @@ def write_whole(path: str | os.PathLike, write: Callable[[Path], object]) -> Non
             passes.
     """
     place = _place(path)
-    _check_place(path, place)
-    with _named(path), _draft(place) as draft:
-        write(draft.new)
-        with open(draft.new, "rb+") as file:
-            os.fsync(file.fileno())
-        with suppress(OSError):  # a disk that knows no permissions
-            shutil.copymode(place if place.exists() else draft.lock, draft.new)
-        _replace(draft.new, place)
+    with _named(path, place):
+        _check_place(path, place)
+        with _draft(place) as draft:
+            write(draft.new)
+            _flush(draft.new)
+            with suppress(OSError):  # a disk that knows no permissions
+                shutil.copymode(place if place.exists() else draft.lock, draft.new)
+            _replace(draft.new, place)
 
 
 def writable(path: str | os.PathLike, *, size: int = 0) -> None:
@@ -83,15 +83,34 @@ def writable(path: str | os.PathLike, *, size: int = 0) -> None:
         bytes, 65,536 are free".
     """
     place = _place(path)
-    _check_place(path, place)
-    with _named(path), _draft(place) as draft:
-        with open(draft.new, "wb") as file:
-            file.write(bytes(PROBE))
-            file.flush()
-            os.fsync(file.fileno())
-        free = shutil.disk_usage(place.parent).free + PROBE
+    with _named(path, place):
+        _check_place(path, place)
+        with _draft(place) as draft:
+            draft.new.write_bytes(bytes(PROBE))
+            _flush(draft.new)
+            free = shutil.disk_usage(place.parent).free + PROBE
     if free < size:
         raise OSError(f"{shown(path)} cannot be written: it takes {size:,} bytes, {free:,} are free")
+
+
+def write_table(path: str | os.PathLike, columns: Sequence[str], rows: Iterable[dict]) -> None:
+    """Write a table as CSV, the names of the columns in its first line.
+
+    Args:
+        path: of the file; one that is there is replaced.
+        columns: names, in their order.
+        rows: one dict for each line; a column that a row does not have stays empty.
+
+    Raises: as :func:`write_whole`, and ValueError where a row has other columns.
+    """
+
+    def write(draft: Path) -> None:
+        with open(draft, "w", newline="", encoding="utf-8") as file:
+            table = csv.DictWriter(file, columns, lineterminator="\n")
+            table.writeheader()
+            table.writerows(rows)
+
+    write_whole(path, write)
 
 
 def write_folder(folder: str | os.PathLike, build: Callable[[Path], object]) -> None:
@@ -108,9 +127,9 @@ def write_folder(folder: str | os.PathLike, build: Callable[[Path], object]) -> 
     Raises: as :func:`write_whole`, and NotADirectoryError: "site is a file, a folder was wanted".
     """
     place = _place(folder)
-    if place.exists() and not place.is_dir():
-        raise NotADirectoryError(f"{shown(folder)} is a file, a folder was wanted")
-    with _named(folder):
+    with _named(folder, place):
+        if place.exists() and not place.is_dir():
+            raise NotADirectoryError(f"{shown(folder)} is a file, a folder was wanted")
         place.parent.mkdir(parents=True, exist_ok=True)
         with _draft(place) as draft:
             build(draft.new)
@@ -134,15 +153,16 @@ def _check_place(path: str | os.PathLike, place: Path) -> None:
 
 
 @contextmanager
-def _named(path: str | os.PathLike) -> Iterator[None]:
+def _named(path: str | os.PathLike, place: Path) -> Iterator[None]:
     """Say which file could not be written, and not which draft; what fails elsewhere names itself."""
     try:
         yield
     except OSError as error:
-        elsewhere = error.filename is not None and ".draft-" not in str(error.filename)
-        if elsewhere or type(error).__module__ != "builtins":
+        where = str(error.filename or place)
+        ours = ".draft-" in where or str(place).startswith(where)
+        if not ours or error.errno is None or type(error).__module__ != "builtins":
             raise
-        raise type(error)(f"{shown(path)} cannot be written: {error.strerror or error}") from error
+        raise type(error)(f"{shown(path)} cannot be written: {error.strerror}") from error
 
 
 @contextmanager
@@ -193,7 +213,7 @@ def _clear_away(draft: Draft, place: Path) -> None:
 
 
 def _remove(draft: Draft, place: Path, held: int | None) -> None:
-    """Remove a draft; a folder that had stepped aside for it, and for nothing, goes back. The lock goes last."""
+    """Remove a draft, its lock last; a folder that had stepped aside for it, and for nothing, goes back."""
     with suppress(OSError):
         if draft.old.exists() and not place.exists():
             draft.old.rename(place)
@@ -204,6 +224,12 @@ def _remove(draft: Draft, place: Path, held: int | None) -> None:
         os.close(held)
         with suppress(OSError):  # on Windows, only now
             draft.lock.unlink()
+
+
+def _flush(draft: Path) -> None:
+    """Wait until the disk has it: only then does a full one say so everywhere."""
+    with open(draft, "rb+") as file:
+        os.fsync(file.fileno())
 
 
 def _replace(draft: Path, place: Path) -> None:
