@@ -16,11 +16,10 @@ from unittest import mock
 import torch
 from torch import Tensor, nn
 
-from vit_steps import training
 from vit_steps.data import load_digits_images
 from vit_steps.patch_embedding import image2patches, patches2image
 from vit_steps.position_embedding import sincos_position
-from vit_steps.training import accuracy, digits_model, fit
+from vit_steps.training import accuracy, digits_model, fit, loop, random_affine
 from vit_steps.vit import ViT
 
 TABLES = Path(__file__).parent / "tables"
@@ -83,8 +82,8 @@ def _one_candidate(
     with torch.no_grad():
         model.pos_embed *= deviation / 0.5
     epochs = round(1100 / (len(train[1]) // 64))
-    maps = partial(training.random_affine, interpolation=interpolation)
-    with mock.patch.object(training, "random_affine", maps):
+    maps = partial(random_affine, interpolation=interpolation)
+    with mock.patch.object(loop, "random_affine", maps):
         fit(model, train, None, epochs=epochs, progress=False, **recipe)
     return accuracy(model, valid)
 
