@@ -2,9 +2,13 @@
 
 import inspect
 import json
+import math
+import multiprocessing
 import os
 import pickle
+import random
 import shlex
+import time
 
 import numpy as np
 import pytest
@@ -21,6 +25,7 @@ from vit_steps.training import (
     SHIPPED,
     accuracy,
     command,
+    digits_model,
     fresh_model,
     load_checkpoint,
     read_notes,
@@ -221,3 +226,121 @@ def test_a_model_file_holds_tensors_and_one_note(tmp_path):
     with safe_open(tmp_path / "model.safetensors", "pt") as file:
         assert list(file.metadata()) == ["vit_steps"]
         assert set(file.keys()) == set(unkind_model().state_dict())
+
+
+# The file and the model live apart
+
+
+def sums(model):
+    return [tensor.double().sum().item() for tensor in model.state_dict().values()]
+
+
+@pytest.mark.parametrize("harm", ["overwritten", "cut", "removed"])
+def test_what_happens_to_the_file_does_not_touch_the_model(harm, tmp_path):
+    path, model = tmp_path / "model.safetensors", unkind_model()
+    save_checkpoint(model, path)
+    held = load_checkpoint(path)
+    if harm == "overwritten":
+        size = path.stat().st_size
+        with open(path, "r+b") as file:
+            file.write(b"\xff" * size)
+    elif harm == "cut":
+        os.truncate(path, 10)
+    else:
+        path.unlink()
+    assert same_weights(held, model)
+    images = torch.rand(2, 2, *model.image_size)
+    assert torch.equal(held(images), model(images))
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/maps"), reason="only Linux lists what is mapped")
+def test_nothing_stays_mapped_on_the_file(tmp_path):
+    path = tmp_path / "model.safetensors"
+    save_checkpoint(unkind_model(), path)
+    held = load_checkpoint(path)
+    with open("/proc/self/maps") as maps:
+        assert str(path) not in maps.read()
+    assert held.grid == (3, 5)
+
+
+def test_a_loaded_model_lies_where_torch_would_put_a_fresh_one(tmp_path):
+    """Products may differ in their last bits with the place of a tensor in memory."""
+    save_checkpoint(unkind_model(), tmp_path / "model.safetensors")
+    held = load_checkpoint(tmp_path / "model.safetensors")
+    assert {tensor.data_ptr() % 64 for tensor in held.state_dict().values()} == {0}
+
+
+def test_a_model_is_written_over_the_file_that_it_came_from(tmp_path):
+    path = tmp_path / "model.safetensors"
+    save_checkpoint(unkind_model(), path, notes={"turn": 0})
+    for turn in range(1, 4):
+        held = load_checkpoint(path)
+        before = sums(held)
+        save_checkpoint(held, path, notes={"turn": turn})
+        assert sums(held) == before
+        assert same_weights(load_checkpoint(path), held)
+    assert read_notes(path) == {"turn": 3}
+    assert [file.name for file in tmp_path.iterdir()] == ["model.safetensors"]
+
+
+# What could not be read back is not written
+
+
+@pytest.mark.parametrize(
+    ("notes", "message"),
+    [
+        ({"loss": math.nan}, "notes must be what JSON can hold"),
+        ({"loss": [1.0, {"last": -math.inf}]}, "notes must be what JSON can hold"),
+        ({"log": "a" * 5_000_000}, r"notes are too long: with them the header has 5,00\d,\d\d\d bytes"),
+    ],
+)
+def test_notes_that_could_not_be_read_back_are_refused(notes, message, tmp_path):
+    with pytest.raises(ValueError, match=message):
+        save_checkpoint(unkind_model(), tmp_path / "model.safetensors", notes=notes)
+    loop = {}
+    loop["again"] = loop
+    with pytest.raises(ValueError, match="notes must be what JSON can hold"):
+        save_checkpoint(unkind_model(), tmp_path / "model.safetensors", notes=loop)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_pipe_is_refused_and_never_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ValueError, match="pipe is a FIFO, a device or a socket, a file was wanted"):
+        load_checkpoint(tmp_path / "pipe")
+    with pytest.raises(OSError, match="pipe is a device or a pipe, a file was wanted"):
+        save_checkpoint(unkind_model(), tmp_path / "pipe")
+
+
+def test_notes_that_are_none_are_damage(tmp_path):
+    model = unkind_model()
+    write_forged(tmp_path / "model.safetensors", {"config": model.config, "notes": [1]}, model.state_dict())
+    with pytest.raises(ValueError, match=r"is damaged: its notes are \[1\]"):
+        read_notes(tmp_path / "model.safetensors")
+
+
+# Killed while it writes
+
+
+def save_again_and_again(model, path):
+    for _ in range(10_000):
+        save_checkpoint(model, path)
+
+
+def test_twelve_kills_leave_the_old_model_or_the_new_one(tmp_path):
+    path, dice, fork = tmp_path / "model.safetensors", random.Random(0), multiprocessing.get_context("fork")
+    models = [digits_model(seed=seed) for seed in range(2)]
+    save_checkpoint(models[0], path)
+    found = set()
+    for turn in range(12):
+        process = fork.Process(target=save_again_and_again, args=(models[turn % 2], path))
+        process.start()
+        time.sleep(dice.uniform(0.0, 0.1))
+        process.kill()
+        process.join()
+        left = load_checkpoint(path)
+        found |= {place for place, model in enumerate(models) if same_weights(left, model)}
+        assert any(same_weights(left, model) for model in models)
+    assert found == {0, 1}
+    save_checkpoint(models[0], path)
+    assert [file.name for file in tmp_path.iterdir()] == ["model.safetensors"]

@@ -1,8 +1,13 @@
 """The command: what it says, what it refuses, what it leaves."""
 
+import errno
 import os
+import re
 import shlex
 import signal
+import subprocess
+import sys
+import tempfile
 import threading
 import time
 
@@ -14,6 +19,7 @@ from vit_steps.training import (
     accuracy,
     command,
     load_checkpoint,
+    loop,
     read_notes,
 )
 from vit_steps.training.command import main
@@ -111,3 +117,74 @@ def test_ctrl_c_ends_the_command_with_a_model_written(tmp_path, capsys):
     assert main(["--epochs", "400", "--dim", "16", "--checkpoint", str(run), "--out", str(out)]) == 130
     assert "stopped by Ctrl-C" in capsys.readouterr().out
     assert accuracy(load_checkpoint(out), load_digits_images("valid")) == read_notes(out)["valid_accuracy"]
+
+
+# Nothing is lost
+
+SHORT = ["--dim", "16", "--depth", "1", "--epochs", "1", "--batch-size", "256"]
+
+
+def fails_at_the_end(monkeypatch, place):
+    """A disk that was fine before the training and is full after it."""
+    real = os.replace
+
+    def replace(draft, target):
+        if target == place:
+            raise OSError(errno.ENOSPC, "No space left on device", str(draft))
+        real(draft, target)
+
+    monkeypatch.setattr(os, "replace", replace)
+
+
+def test_a_model_that_cannot_be_written_is_kept_elsewhere(tmp_path, monkeypatch, capsys):
+    out, spare = tmp_path / "model.safetensors", tmp_path / "spare"
+    spare.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(spare))
+    fails_at_the_end(monkeypatch, out)
+    assert main([*SHORT, "--out", str(out)]) == 1
+    said = capsys.readouterr().err
+    assert "model.safetensors cannot be written: No space left on device" in said
+    (kept,) = spare.glob("*/model.safetensors")
+    assert f"The model is kept in {kept}" in said
+    assert accuracy(load_checkpoint(kept), load_digits_images("test")) == read_notes(kept)["test_accuracy"]
+    assert not out.exists()
+
+
+def test_where_no_folder_of_the_machine_takes_it_the_reason_is_said(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(command.tempfile, "mkdtemp", lambda **_: (_ for _ in ()).throw(OSError("full")))
+    fails_at_the_end(monkeypatch, tmp_path / "model.safetensors")
+    assert main([*SHORT, "--out", str(tmp_path / "model.safetensors")]) == 1
+    assert "model.safetensors cannot be written: No space left on device" in capsys.readouterr().err
+
+
+def test_who_cuts_the_test_short_keeps_the_model(tmp_path, monkeypatch):
+    def press(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(command, "accuracy", press)
+    with pytest.raises(KeyboardInterrupt):
+        main([*SHORT, "--out", str(tmp_path / "model.safetensors")])
+    assert "test_accuracy" not in read_notes(tmp_path / "model.safetensors")
+    assert load_checkpoint(tmp_path / "model.safetensors").config["dim"] == 16
+
+
+@pytest.mark.parametrize("option", ["--out", "--checkpoint"])
+def test_a_disk_that_takes_nothing_is_found_before_the_training(option, tmp_path, monkeypatch, capsys):
+    (tmp_path / "disk").mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "none", str(tmp_path / "disk")]
+    if sys.platform != "linux" or subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("only root on Linux may make a disk")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(loop._Run, "_train_epoch", lambda *_: pytest.fail("it trained"))
+    try:
+        with pytest.raises(SystemExit):
+            main([option, "disk/a.safetensors"])  # 600 kB
+        assert re.search(
+            r"a\.safetensors cannot be written: it takes [\d,]+ bytes, ", capsys.readouterr().err
+        )
+        subprocess.run(["mount", "-o", "remount,ro", "disk"], check=True)
+        with pytest.raises(SystemExit):
+            main([option, "disk/a.safetensors"])
+        assert "a.safetensors cannot be written: Read-only file system" in capsys.readouterr().err
+    finally:
+        subprocess.run(["umount", str(tmp_path / "disk")], check=True)
