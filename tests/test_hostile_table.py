@@ -135,6 +135,67 @@ def test_a_gradient_flows_through_every_step(name, argument):
     assert gradient.shape == arguments[argument].shape
 
 
+# All tensors of a call changed at once: another precision, no numbers at all
+
+
+def with_tensors(arguments, change):
+    return {
+        key: change(value) if isinstance(value, torch.Tensor) else value for key, value in arguments.items()
+    }
+
+
+def numbers(result):
+    """All numbers of a result, side by side."""
+    parts = result if isinstance(result, tuple) else (result,)
+    return torch.cat([part.detach().flatten() for part in parts if isinstance(part, torch.Tensor)])
+
+
+# The model's own parameters are in single precision, and so is what sincos_position gives.
+OF_THE_STEPS = [name for name in rows_steps.ROWS if not name.startswith("vit.") and "sincos" not in name]
+NEEDS_NUMBERS = {"classification.top_k", "attention_maps.kernel_components", "attention_maps.deletion_curve"}
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+@pytest.mark.parametrize("name", [name for name in OF_THE_STEPS if name not in NEEDS_NUMBERS])
+def test_other_precisions_give_the_same_to_their_precision(name, dtype):
+    row = ROWS[name]
+    torch.manual_seed(0)
+    ours = numbers(row.call(**with_tensors(row.make(), lambda tensor: tensor.to(dtype))))
+    torch.manual_seed(0)
+    reference = numbers(row.call(**row.make()))
+    assert ours.dtype == dtype
+    torch.testing.assert_close(ours.float(), reference, rtol=0.05, atol=0.05)
+
+
+@pytest.mark.parametrize("name", OF_THE_STEPS)
+def test_the_meta_device_gives_shapes_or_is_refused(name):
+    row = ROWS[name]
+    arguments = with_tensors(row.make(), lambda tensor: tensor.to("meta"))
+    if name in NEEDS_NUMBERS:
+        with pytest.raises(ValueError, match="meta"):
+            row.call(**arguments)
+    else:
+        assert numbers(row.call(**arguments)).shape == numbers(row.call(**row.make())).shape
+
+
+TOO_LARGE = [
+    *[("image2patches", "patch_size"), ("patches2image", "patch_size"), ("image2emb_naive", "patch_size")],
+    *[("weight2kernel", "channels"), ("weight2kernel", "patch_size"), ("image2emb_conv", "stride")],
+    *[("sincos_position", "dim"), ("resize_position", "num_prefix"), ("split_heads", "num_heads")],
+    *[("self_attention", "num_heads"), ("fused_attention", "num_heads"), ("top_k", "k")],
+    *[("cls_attention", "layer"), ("cls_attention", "head"), ("kernel_components", "num_components")],
+    *[("ViT", "patch_size"), ("ViT", "num_heads"), ("ViT", "dim"), ("fused_attention", "num_queries")],
+]
+
+
+@pytest.mark.parametrize(("function", "argument"), TOO_LARGE)
+def test_a_size_that_is_too_large_is_refused_with_its_number(function, argument):
+    row = next(row for name, row in rows_steps.ROWS.items() if name.split(".")[-1] == function)
+    with pytest.raises(ValueError, match=rf"{argument}.* 999999937") as caught:
+        row.call(**{**row.make(), argument: 999_999_937})
+    assert is_ours(caught.value)
+
+
 # Random shapes, random dtypes, several things wrong at once
 
 
@@ -162,8 +223,8 @@ def shapes_and_dtypes(good):
     return st.builds(lambda shape, dtype: torch.ones(shape, dtype=dtype), shapes, dtypes)
 
 
-@pytest.mark.parametrize("name", [name for name in ROWS if name not in rows_steps.ROWS])
-@settings(max_examples=10, deadline=None, derandomize=True, database=None)
+@pytest.mark.parametrize("name", ROWS)
+@settings(max_examples=20, deadline=None, derandomize=True, database=None)
 @given(data=st.data())
 def test_anything_else_is_answered_or_refused(name, data):
     row = ROWS[name]
