@@ -15,7 +15,7 @@ def pool_cls(tokens: Tokens) -> Float[Tensor, "batch dim"]:
     """Read the answer from the CLS token alone (ViT paper, equation 4).
 
     Raises:
-        ValueError: "tokens has 0 tokens, pool_cls needs at least 1".
+        ValueError: "number of tokens must be at least 1, got 0".
         TypeError: ``tokens`` is not a tensor.
     """
     return tokens[:, 0]
@@ -26,7 +26,7 @@ def pool_mean(tokens: Tokens) -> Float[Tensor, "batch dim"]:
     """Average the patches; the CLS token, which comes first, is left out (global average pooling).
 
     Raises:
-        ValueError: "tokens has 1 tokens, pool_mean needs at least 2".
+        ValueError: "number of tokens must be at least 2, got 1: the CLS token does not count".
         TypeError: ``tokens`` is not a tensor.
     """
     return tokens[:, 1:].mean(dim=1)
@@ -77,7 +77,7 @@ def top_k(
         Pairs of label and softmax probability; probabilities lie between 0 and 1.
 
     Raises:
-        ValueError: "k 11 is more than the 10 classes", "labels has 9 names, logits has 10 classes".
+        ValueError: "k 11 is more than logits classes 10", "number of labels 9 is not logits classes 10".
         TypeError: ``logits`` is not a tensor, or ``k`` is not an integer.
     """
     probabilities, classes = logits.flatten().softmax(dim=0).topk(k)

@@ -21,7 +21,7 @@ def prepend_cls(
         ``tokens = 1 + patches``, the CLS token first.
 
     Raises:
-        ValueError: "cls_token has shape (4, 1, 8), one vector for all images is (1, 1, 8)".
+        ValueError: "cls_token copies 4 is not 1: one vector serves all images".
         TypeError: an argument is not a tensor, or the two have different dtypes.
     """
     return torch.cat([cls_token.expand(tokens.shape[0], -1, -1), tokens], dim=1)
@@ -34,7 +34,7 @@ def split_cls(
     """Separate the CLS token from the patches: the inverse of :func:`prepend_cls`.
 
     Raises:
-        ValueError: "tokens has 0 tokens, the CLS token needs 1".
+        ValueError: "number of tokens must be at least 1, got 0: the CLS token comes first".
         TypeError: ``tokens`` is not a tensor.
     """
     return tokens[:, 0], tokens[:, 1:]

@@ -22,7 +22,7 @@ def split_heads(
     """Cut every token into ``num_heads`` pieces, so that each head sees its own part of it.
 
     Raises:
-        ValueError: "dim 10 of tokens is not a multiple of num_heads 4".
+        ValueError: "tokens dim 10 is not a multiple of num_heads 4".
         TypeError: ``tokens`` is not a tensor, or ``num_heads`` is not an integer.
     """
     return tokens.unflatten(2, (num_heads, -1)).transpose(1, 2)  # B T H d -> B H T d
@@ -72,7 +72,8 @@ def self_attention(
         The new tokens, and the attention weights.
 
     Raises:
-        ValueError: "qkv gave width 20 for tokens of dim 8, 24 is needed", or heads that do not divide dim.
+        ValueError: "qkv gave shape (2, 5, 20), (batch tokens 3*dim) is (2, 5, 24) here", or heads that do not
+            divide dim.
         TypeError: ``tokens`` is not a floating-point tensor, ``num_heads`` is not an integer, or
             "proj must be callable, not NoneType".
     """
@@ -122,8 +123,8 @@ def encoder_block(
         The new tokens, and the weights that ``attn`` gave.
 
     Raises:
-        ValueError: "mlp gave shape (2, 5, 1) for tokens of shape (2, 5, 8)", and the same for ``attn``.
-        TypeError: "attn must return (tokens, weights), got Tensor", or ``tokens`` is not floating point.
+        ValueError: "mlp gave shape (2, 5, 1), (batch tokens dim) is (2, 5, 8) here", and so for the others.
+        TypeError: "attn must return a tuple of 2, got Tensor", or ``tokens`` is not floating point.
     """
     attended, weights = attn(norm1(tokens))
     tokens = tokens + attended

@@ -47,7 +47,8 @@ def patches2image(
         image_size: (height, width) of the image, in pixels.
 
     Raises:
-        ValueError: "patches holds 9 patches, image_size (8, 8) with patch_size 4 needs 4".
+        ValueError: "patches patch_dim 50 is not a multiple of patch_size 4 squared = 16", or too few patches
+            for ``image_size``.
         TypeError: ``patches`` is not a tensor, or a size is not an integer.
     """
     blocks = patches.unflatten(2, (-1, patch_size, patch_size)).unflatten(
@@ -66,7 +67,7 @@ def weight2kernel(
     of the right shape with the wrong numbers in it.
 
     Raises:
-        ValueError: "weight has 48 rows, channels 1 * patch_size 4 squared is 16".
+        ValueError: "weight patch_dim 48 is not channels 1 * patch_size 4 squared = 16".
         TypeError: ``weight`` is not a tensor, or a size is not an integer.
     """
     return weight.T.unflatten(1, (channels, patch_size, patch_size))
@@ -77,7 +78,7 @@ def kernel2weight(kernel: Shaped[Tensor, "dim channels side side"]) -> Shaped[Te
     """Lay the kernels of a convolution out as the columns of a matrix: the inverse of :func:`weight2kernel`.
 
     Raises:
-        ValueError: "kernel must be square, got 4 x 5".
+        ValueError: "kernel has side 4 and side 5: they must be the same".
         TypeError: ``kernel`` is not a tensor.
     """
     return kernel.flatten(1).T
@@ -92,8 +93,8 @@ def image2emb_naive(
     """Embed patches the way the paper writes it: flatten each patch, multiply by E (ViT paper, equation 1).
 
     Raises:
-        ValueError: "weight has 48 rows, channels 1 * patch_size 4 squared is 16", "image height 30 is not a
-            multiple of patch_size 4".
+        ValueError: "weight patch_dim 48 is not image channels 1 * patch_size 4 squared = 16", "image height 30
+            is not a multiple of patch_size 4".
         TypeError: a dtype that is not floating point, or two different ones.
     """
     return image2patches(image, patch_size) @ weight
@@ -119,8 +120,9 @@ def image2emb_conv(
         stride: step between patches, in pixels; less than the kernel's side makes patches overlap.
 
     Raises:
-        ValueError: "image height 30 is not a multiple of patch_size 4", "kernel has 1 channels, image has 3",
-            or "stride 8 is larger than the kernel's side 4: the pixels between patches would be skipped".
+        ValueError: "image height 30 - kernel side 4 = 26 is neither 0 nor a multiple of stride 4", "image has
+            channels 3, kernel has channels 1", "stride 8 is more than kernel side 4: the pixels between
+            patches would be skipped".
         TypeError: a dtype that is not floating point, or two different ones.
     """
     feature_map = F.conv2d(image, kernel, stride=stride)

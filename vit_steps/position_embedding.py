@@ -22,7 +22,7 @@ def add_position(
         A new tensor: whoever still holds ``tokens`` sees no change.
 
     Raises:
-        ValueError: "table has 16 rows, tokens has 17 tokens".
+        ValueError: "number of tokens 17 is more than table max_num_token 16".
         TypeError: an argument is not a tensor, or the two have different dtypes.
     """
     return tokens + table[: tokens.shape[1]]
@@ -48,7 +48,7 @@ def sincos_position(
         One row per patch, in row-major order, in torch's default dtype. There is no row for the CLS token.
 
     Raises:
-        ValueError: "dim 10 is not a multiple of 4".
+        ValueError: "dim 10 is not a multiple of 4: sine and cosine for two axes".
         TypeError: a size that is not an integer.
     """
     rows, cols = grid
@@ -83,7 +83,7 @@ def resize_position(
         ``num_prefix + rows * cols`` rows, antialiased when the grid shrinks, the numbers that timm gives.
 
     Raises:
-        ValueError: "table has 16 rows, num_prefix 1 and old_grid (4, 4) need 17".
+        ValueError: "table old_tokens 16 is not num_prefix 1 + old_grid rows 4 * old_grid cols 4 = 17".
         TypeError: ``table`` is not a tensor, or a size is not an integer.
     """
     prefix, places = table[:num_prefix], table[num_prefix:]
