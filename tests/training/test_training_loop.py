@@ -266,7 +266,7 @@ def test_accuracy_counts_every_image_once(count, batch_size):
         ({"batch_size": 0}, ValueError, "batch_size must be at least 1, got 0"),
         ({"seed": -1}, ValueError, "seed must be at least 0, got -1"),
         ({"lr": -0.1}, ValueError, "lr must be at least 0 and below inf, got -0.1"),
-        ({"lr": math.nan}, ValueError, "lr must be at least 0 and below inf, got nan"),
+        ({"lr": math.nan}, ValueError, "lr must be finite, got nan"),
         ({"lr": "fast"}, TypeError, "lr must be a number, got 'fast'"),
         ({"weight_decay": -1}, ValueError, "weight_decay must be at least 0"),
         ({"label_smoothing": 1.0}, ValueError, "label_smoothing must be at least 0 and below 1, got 1.0"),
@@ -295,7 +295,7 @@ def test_accuracy_counts_every_image_once(count, batch_size):
         (
             {"train": (torch.ones(3, 2, 6, 10).int(), torch.zeros(3).long())},
             TypeError,
-            "must be floating-point",
+            "train images must be floating point",
         ),
         ({"train": (torch.rand(3, 2, 6, 10), torch.zeros(3))}, TypeError, "train labels must be int64"),
         ({"train": (torch.rand(3, 2, 6, 10), torch.zeros(2).long())}, ValueError, r"labels of shape \(2,\)"),

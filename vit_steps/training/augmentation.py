@@ -1,19 +1,27 @@
 """Images moved a little, each in its own way, so that none is seen twice."""
 
+from typing import Literal
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from vit_steps.training._guards import check_affine
+from vit_steps.doors import door
 
 
+def _some_pixels(images: Tensor) -> None:
+    if 0 in images.shape:
+        raise ValueError(f"images have no pixels, their shape is {tuple(images.shape)}")
+
+
+@door("strength is at least 0", _some_pixels)
 def random_affine(
     images: Float[Tensor, "batch channels height width"],
     strength: int | float,
     *,
     generator: torch.Generator,
-    interpolation: str = "bicubic",
+    interpolation: Literal["bicubic", "bilinear", "nearest"] = "bicubic",
 ) -> Float[Tensor, "batch channels height width"]:
     """Turn, stretch, shear and shift each image a little, each in its own way.
 
@@ -29,11 +37,10 @@ def random_affine(
             "bilinear" blurs them, and "nearest" moves whole pixels.
 
     Raises:
-        ValueError: "strength must be at least 0 and below inf, got -1", images without pixels, or another
+        ValueError: "strength must be at least 0, got -1", images without pixels, or another
             interpolation.
         TypeError: an argument of the wrong kind.
     """
-    check_affine(images, strength, generator, interpolation)
     if not strength:
         return images
     if images.device.type == "mps":  # has no bicubic sampling

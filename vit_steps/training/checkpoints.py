@@ -6,14 +6,16 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from vit_steps.doors import door
 from vit_steps.files.reading import shown
-from vit_steps.training._guards import check_model, check_notes, check_path
+from vit_steps.training._guards import with_numbers
 from vit_steps.training._own_files import load_into, read_own, write_own
 from vit_steps.vit import ViT
 
 SHIPPED = Path(__file__).parents[1] / "weights" / "digits.safetensors"
 
 
+@door(with_numbers)
 def save_checkpoint(model: ViT, path: str | os.PathLike, *, notes: dict | None = None) -> None:
     """Write a model to a safetensors file, with the constructor's arguments inside.
 
@@ -33,12 +35,10 @@ def save_checkpoint(model: ViT, path: str | os.PathLike, *, notes: dict | None =
         OSError: "model.safetensors cannot be written: No space left on device", a PermissionError where
             permission is what lacks.
     """
-    check_model(model)
-    check_notes(notes)
-    check_path("path", path)
     write_own(path, model.state_dict(), {"kind": "model", "config": model.config, "notes": notes or {}})
 
 
+@door()
 def load_checkpoint(path: str | os.PathLike | None = None) -> ViT:
     """Read a model that :func:`save_checkpoint` wrote; without a path, the one that ships, trained on digits.
 
@@ -55,18 +55,17 @@ def load_checkpoint(path: str | os.PathLike | None = None) -> ViT:
         ValueError: says what is wrong with which file, be it damaged, cut short or of another kind.
     """
     path = SHIPPED if path is None else path
-    check_path("path", path)
     tensors, header = read_own(path, "model")
     return _build(header.get("config"), tensors, path)
 
 
+@door()
 def read_notes(path: str | os.PathLike | None = None) -> dict:
     """Read what a model file says of itself; without a path, that of the model that ships.
 
     Raises: as :func:`load_checkpoint`.
     """
     path = SHIPPED if path is None else path
-    check_path("path", path)
     notes = read_own(path, "model")[1].get("notes")
     if not isinstance(notes, dict):
         raise ValueError(f"{shown(path)} is damaged: its notes are {notes!r:.80}")

@@ -10,8 +10,9 @@ from pathlib import Path
 from torch import Tensor
 
 from vit_steps.data import load_digits_images, load_image_folder, split_in_three
+from vit_steps.doors import values
 from vit_steps.files.writing import writable
-from vit_steps.training._guards import check_path, check_recipe
+from vit_steps.training._guards import check_recipe
 from vit_steps.training._processes import make_accelerator
 from vit_steps.training.checkpoints import save_checkpoint
 from vit_steps.training.loop import fit
@@ -118,7 +119,7 @@ def _train(options: argparse.Namespace) -> tuple[ViT, dict, History, dict]:
 def _check_files(options: argparse.Namespace) -> None:
     """Refuse before the work what could not be written after it."""
     for path in filter(None, (options.out, options.checkpoint)):
-        check_path("path", path)
+        values.path("path", path)
         writable(path)
     if options.checkpoint and Path(options.checkpoint).resolve() == Path(options.out).resolve():
         raise ValueError(f"--out and --checkpoint must be two files, both are {options.out}")

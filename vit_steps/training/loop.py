@@ -15,7 +15,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from vit_steps.training._guards import check_hooks, check_images, check_model, check_recipe
+from vit_steps.training._guards import check_images, check_recipe, check_run
 from vit_steps.training._processes import batch_size_of, ctrl_c_noted, make_accelerator, make_loader
 from vit_steps.training._run_files import check_same_epoch, identity_of, restore_run, save_run
 from vit_steps.training.augmentation import random_affine
@@ -89,13 +89,12 @@ def fit(
         >>> history.valid_accuracy[-1] > 0.98
         True
     """
-    check_hooks(checkpoint, on_epoch)
+    check_run(model, checkpoint, on_epoch)
     recipe = Recipe(
         epochs, batch_size, lr, weight_decay, label_smoothing, augment, average, seed, mixed_precision
     )
-    check_model(model)
     check_recipe(recipe)
-    recipe = recipe.whole()
+    recipe = recipe.plain()
     check_images("train", train, model)
     if valid is not None:
         check_images("valid", valid, model)

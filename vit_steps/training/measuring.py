@@ -7,10 +7,16 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from vit_steps.training._guards import check_measured, check_pair
+from vit_steps.doors import door
+from vit_steps.training._guards import check_pair
 from vit_steps.training._processes import make_accelerator, make_loader
 
 
+def _pair(images_and_labels: object) -> None:
+    check_pair("images_and_labels", images_and_labels)
+
+
+@door(_pair)
 def accuracy(
     model: nn.Module,
     images_and_labels: tuple[Float[Tensor, "images channels height width"], Int[Tensor, " images"]],
@@ -30,8 +36,6 @@ def accuracy(
         ValueError: "images_and_labels has 64 images and labels of shape (63,)", no images, NaN among them.
         TypeError: an argument of the wrong kind.
     """
-    check_pair("images_and_labels", images_and_labels)
-    check_measured(model, batch_size)
     accelerator = make_accelerator()
     images, labels = images_and_labels
     share = math.ceil(len(labels) / accelerator.num_processes)

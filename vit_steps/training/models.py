@@ -3,10 +3,11 @@
 import torch
 from torch import nn
 
-from vit_steps.training._guards import check_integer
+from vit_steps.doors import door
 from vit_steps.vit import ViT
 
 
+@door("seed is at least 0")
 def fresh_model(*, seed: int = 0, **config: object) -> ViT:
     """Make a ViT whose positions start as large as the patches they are added to (deviation 0.5).
 
@@ -18,7 +19,6 @@ def fresh_model(*, seed: int = 0, **config: object) -> ViT:
 
     Raises: as :class:`ViT`, and "seed must be at least 0, got -1".
     """
-    check_integer("seed", seed, 0)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = ViT(**config)

@@ -33,8 +33,8 @@ class Recipe(NamedTuple):
     seed: int
     mixed_precision: str
 
-    def whole(self) -> "Recipe":
-        """Python's own integers: another library's are spelled otherwise, and give another seed."""
-        return self._replace(
-            **{name: index(getattr(self, name)) for name in ("epochs", "batch_size", "seed")}
-        )
+    def plain(self) -> "Recipe":
+        """Python's own numbers: another library's are spelled otherwise, and give another seed."""
+        numbers = {name: value for name, value in self._asdict().items() if name != "mixed_precision"}
+        counts = {name: index(numbers.pop(name)) for name in ("epochs", "batch_size", "seed")}
+        return self._replace(**counts, **{name: float(value) for name, value in numbers.items()})
