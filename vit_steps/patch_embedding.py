@@ -93,8 +93,8 @@ def image2emb_naive(
     """Embed patches the way the paper writes it: flatten each patch, multiply by E (ViT paper, equation 1).
 
     Raises:
-        ValueError: "weight patch_dim 48 is not image channels 1 * patch_size 4 squared = 16", "image height 30
-            is not a multiple of patch_size 4".
+        ValueError: "weight patch_dim 48 is not image channels 1 * patch_size 4 squared = 16", "image height
+            30 is not a multiple of patch_size 4".
         TypeError: a dtype that is not floating point, or two different ones.
     """
     return image2patches(image, patch_size) @ weight

@@ -71,7 +71,7 @@ def _simple(annotation: Any, options: tuple) -> Callable[[str, Any], Any] | None
         return values.path
     if get_origin(annotation) is Callable or annotation is Callable:
         return values.function
-    if isinstance(annotation, type) and annotation is not Parameter.empty and annotation is not object:
+    if isinstance(annotation, type) and annotation not in (Any, object, Parameter.empty):
         return lambda name, value: values.instance(name, value, annotation)
     return None
 
@@ -200,16 +200,15 @@ def _length(axis: str, call: Call) -> int:
 
 def look_of(annotation: Any) -> Callable[[Any], Any]:
     """What a door has to remember of a value to know another one like it."""
-    options = _options(annotation)
+    options = tuple(option for option in _options(annotation) if option is not type(None))
     if any(_is_tensor(option) for option in options):
         return lambda value: None if value is None else (value.shape, value.dtype, value.device)
     if get_origin(annotation) in (list, Sequence):
         return len
-    judged = _simple(annotation, options)
-    if judged is values.function:
+    if _simple(options[0], options) is values.function:
         return callable
     if annotation == tuple[int, int]:
         return lambda value: (type(value), *value, *map(type, value))  # (True, 3) equals (1, 3)
-    if annotation in (int, float) or get_origin(annotation) is Literal or len(options) > 1:
+    if options[0] in (int, float, str) or get_origin(annotation) is Literal or len(options) > 1:
         return lambda value: (type(value), value)
     return type  # never the value itself: what is remembered is kept alive
