@@ -5,7 +5,6 @@ The pages hold what the notebooks store. A folder that is there already is repla
 
 import argparse
 import sys
-import tempfile
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,6 +14,8 @@ import jinja2
 import lesson_html
 import nbformat
 from live_widgets import live_widgets
+
+from vit_steps.files.writing import write_folder
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS, PAGES = ROOT / "notebooks", Path(__file__).parent / "pages"
@@ -123,15 +124,9 @@ def write(path: Path, text: str) -> None:
     path.write_text(text, encoding="utf-8", newline="\n")
 
 
-def replace(folder: Path, build) -> None:
-    """Build beside the folder and put the new one in its place when it is whole."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as temporary:
-        new, old = Path(temporary) / "new", Path(temporary) / "old"
-        build(new)
-        if folder.exists():
-            folder.rename(old)
-        new.rename(folder)
+def is_ours(folder: Path) -> bool:
+    """Whether nothing is lost when the folder is replaced: it holds pages, or nothing at all."""
+    return not folder.exists() or (folder / "index.html").exists() or not any(folder.iterdir())
 
 
 def main(arguments: list[str]) -> None:
@@ -142,7 +137,9 @@ def main(arguments: list[str]) -> None:
     lessons = [Lesson(path) for path in sorted(NOTEBOOKS.glob("*.ipynb"))]
     build = {"site": build_site, "slides": build_slides}[chosen.what]
     out = (chosen.out or ROOT / chosen.what).resolve()
-    replace(out, lambda folder: build(folder, lessons))
+    if not is_ours(out):
+        parser.error(f"{out} holds other things than pages; name a new folder, or an empty one")
+    write_folder(out, lambda folder: build(folder, lessons))
     print(f"{out / 'index.html'}")
 
 

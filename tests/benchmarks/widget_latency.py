@@ -9,7 +9,6 @@ scrolled elsewhere, or the cell below stands elsewhere, than before the key.
 """
 
 import argparse
-import csv
 import datetime
 import os
 import platform
@@ -22,6 +21,8 @@ import nbformat
 
 sys.path.append(str(Path(__file__).parents[1] / "browser"))
 import lab_driver
+
+from vit_steps.files.writing import write_table
 
 COMMAND = "python tests/benchmarks/widget_latency.py"
 TABLE = Path(__file__).with_suffix(".csv")
@@ -170,15 +171,6 @@ def measure_all(folder: Path) -> list[dict]:
         return rows
 
 
-def write(rows: list[dict], path: Path) -> None:
-    part = path.with_suffix(".part")
-    with open(part, "w", newline="", encoding="utf-8") as file:
-        table = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        table.writeheader()
-        table.writerows(rows)
-    os.replace(part, path)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--out", type=Path, default=TABLE, help="the CSV to write")
@@ -191,7 +183,7 @@ def main() -> None:
     for row in rows:
         shown = f"{row['median_ms']:>8}{row['worst_ms']:>8}{row['goal_ms']:>6}{row['goal']:>8}"
         print(f"{row['widget']:32}{shown}{row['blank_frames']:14}{row['jumps']:7}")
-    write(rows, options.out)
+    write_table(options.out, COLUMNS, rows)
 
 
 if __name__ == "__main__":

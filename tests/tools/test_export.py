@@ -192,21 +192,28 @@ def test_what_needs_a_kernel_or_shows_nothing_is_not_made(widgets, source, tmp_p
 # ---- the folder ----
 
 
-def test_a_folder_is_replaced_when_the_new_one_is_whole(export, tmp_path):
-    out = tmp_path / "site"
-    export.replace(out, lambda folder: export.write(folder / "old.html", "old"))
-    export.replace(out, lambda folder: export.write(folder / "new.html", "new"))
-    assert [path.name for path in out.iterdir()] == ["new.html"]
-    assert [path.name for path in tmp_path.iterdir()] == ["site"]
+@pytest.fixture
+def small_site(export, monkeypatch):
+    monkeypatch.setattr(
+        export, "build_site", lambda folder, lessons: export.write(folder / "index.html", "new")
+    )
 
 
-def test_a_folder_is_left_alone_when_the_new_one_fails(export, tmp_path):
-    out = tmp_path / "site"
-    export.replace(out, lambda folder: export.write(folder / "old.html", "old"))
-    with pytest.raises(ZeroDivisionError):
-        export.replace(out, lambda folder: export.write(folder / "new.html", str(1 / 0)))
-    assert [path.name for path in out.iterdir()] == ["old.html"]
+def test_a_site_is_replaced_with_all_that_is_in_it(export, small_site, tmp_path, capsys):
+    export.main(["site", "--out", str(tmp_path / "site")])
+    (tmp_path / "site" / "a lesson that is gone.html").write_text("old")
+    export.main(["site", "--out", str(tmp_path / "site")])
+    assert [path.name for path in (tmp_path / "site").iterdir()] == ["index.html"]
     assert [path.name for path in tmp_path.iterdir()] == ["site"]
+    assert capsys.readouterr().out.endswith("index.html\n")
+
+
+def test_a_folder_of_other_things_is_not_replaced(export, small_site, tmp_path, capsys):
+    (tmp_path / "thesis.tex").write_text("precious")
+    with pytest.raises(SystemExit):
+        export.main(["site", "--out", str(tmp_path)])
+    assert "holds other things than pages; name a new folder, or an empty one" in capsys.readouterr().err
+    assert (tmp_path / "thesis.tex").read_text() == "precious"
 
 
 # ---- what is text stays text ----

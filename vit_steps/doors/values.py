@@ -19,7 +19,7 @@ def integer(name: str, value: Any, least: int | None = 1) -> int:
     return value
 
 
-def number(name: str, value: Any, *, positive: bool = False) -> float:
+def number(name: str, value: Any, *, positive: bool = False) -> int | float:
     """Refuse what is no finite number, or, where it has to be positive, not above zero."""
     if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f"{name} must be a number, got {value!r}")
