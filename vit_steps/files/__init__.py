@@ -1,0 +1,4 @@
+"""Files: written at once and whole (writing), read within limits (reading, pictures).
+
+The package's only way to the disk.
+"""
