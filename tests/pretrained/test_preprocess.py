@@ -10,7 +10,7 @@ from PIL import Image
 from skimage import data
 
 from vit_steps.preprocess import Preprocess
-from vit_steps.pretrained import _hugging_face_preprocess, _timm_preprocess
+from vit_steps.pretrained.configs import _hugging_face_preprocess, _timm_preprocess
 
 # Rounding of the float32 arithmetic after the resize: no pixel may be off by one of 255 levels.
 ROUNDING = 1e-5
@@ -140,7 +140,7 @@ def test_the_same_pixels_as_timms_own_transform(name, photo):
 def test_the_same_pixels_as_torchvisions_preset(photo):
     from torchvision.transforms._presets import ImageClassification
 
-    from vit_steps.dialects import TORCHVISION
+    from vit_steps.pretrained.dialects import TORCHVISION
 
     theirs = ImageClassification(crop_size=224)(photo)[None]
     assert _gap(Preprocess(size=(224, 224), **TORCHVISION.preprocess)(photo), theirs) < ROUNDING

@@ -12,7 +12,10 @@ import os
 import stat
 import struct
 from collections import Counter
-from typing import Any, BinaryIO, NamedTuple, NoReturn
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from io import BufferedReader
+from typing import Any, NamedTuple, NoReturn
 
 import torch
 from torch import Tensor
@@ -21,6 +24,7 @@ MOST_JSON = (
     4 * 2**20
 )  # bytes; the largest config known here, with the names of 21,843 classes, has half of that
 MOST_TENSORS = 10_000  # a run of a ViT-g, with its optimizer, has a third of that
+MOST_DIGITS = 19
 MOST_AXES, LONGEST_AXIS = 8, 2**40
 DTYPES = {
     "F64": torch.float64,
@@ -64,7 +68,23 @@ def shown(path: str | bytes | os.PathLike) -> str:
     )
 
 
-def open_file(path: str | os.PathLike) -> BinaryIO:
+@contextmanager
+def naming(path: str | os.PathLike) -> Iterator[None]:
+    """Put the name of the file before what is said of what stands in it.
+
+    Raises:
+        KeyError, TypeError: "model.safetensors: ..." in place of the same without the file.
+        ValueError: in place of all others that a wrong number, or too large a one, leads to.
+    """
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, ArithmeticError, RuntimeError) as error:
+        kind = next((kind for kind in (KeyError, TypeError) if isinstance(error, kind)), ValueError)
+        said = str(error.args[0] if error.args else type(error).__name__).split("\n")[0]
+        raise kind(f"{shown(path)}: {said}") from error
+
+
+def open_file(path: str | os.PathLike) -> BufferedReader:
     """Open a file to read its bytes. A FIFO would wait for ever and a device never ends: both are refused.
 
     Raises:
@@ -117,7 +137,7 @@ def read_json(path: str | os.PathLike, what: str = "JSON") -> dict[str, Any]:
     return parse_json(text, path, what)
 
 
-def _read_at_most(file: BinaryIO, path: str | os.PathLike, what: str) -> bytes:
+def _read_at_most(file: BufferedReader, path: str | os.PathLike, what: str) -> bytes:
     try:
         content = file.read(MOST_JSON + 1)
     except OSError as error:
@@ -146,8 +166,9 @@ def parse_json(text: str, path: str | os.PathLike, what: str = "JSON") -> dict[s
 
 
 def _parse(text: str) -> object:
+    numbers = {"parse_float": _finite, "parse_constant": _finite, "parse_int": _whole}
     try:
-        return json.loads(text, parse_float=_finite, parse_constant=_finite, object_pairs_hook=_names_once)
+        return json.loads(text, object_pairs_hook=_names_once, **numbers)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
 
@@ -156,6 +177,12 @@ def _finite(number: str) -> float:
     if not math.isfinite(float(number)):
         raise ValueError(f"{number:.20} is no number that JSON can hold")
     return float(number)
+
+
+def _whole(number: str) -> int:
+    if len(number) > MOST_DIGITS:
+        raise ValueError(f"it has a number of {len(number):,} digits")
+    return int(number)
 
 
 def _names_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -179,18 +206,25 @@ def read_safetensors(path: str | os.PathLike) -> tuple[dict[str, Tensor], dict[s
         MemoryError: it is whole, and larger than this machine.
     """
     with open_file(path) as file:
-        header = _read_header(file, path)
-        tensors = {name: _read_tensor(file, entry, path, name) for name, entry in _by_place(header)}
-    return {name: tensors[name] for name in header.entries}, header.metadata
+        header, read = open_safetensors(file, path)
+        return read(), header.metadata
 
 
-def read_header(path: str | os.PathLike) -> Header:
-    """Read what a safetensors file says of its tensors, and none of their numbers.
+def open_safetensors(
+    file: BufferedReader, path: str | os.PathLike
+) -> tuple[Header, Callable[[], dict[str, Tensor]]]:
+    """Read the header of an open file, and give with it what reads the numbers, for whoever still wants them.
 
     Raises: as :func:`read_safetensors`.
     """
-    with open_file(path) as file:
-        return _read_header(file, path)
+    header = _read_header(file, path)
+
+    def read() -> dict[str, Tensor]:
+        file.seek(header.start)
+        tensors = {name: _read_tensor(file, entry, path, name) for name, entry in _by_place(header)}
+        return {name: tensors[name] for name in header.entries}
+
+    return header, read
 
 
 def read_metadata(path: str | os.PathLike) -> dict[str, str]:
@@ -198,10 +232,11 @@ def read_metadata(path: str | os.PathLike) -> dict[str, str]:
 
     Raises: as :func:`read_safetensors`.
     """
-    return read_header(path).metadata
+    with open_file(path) as file:
+        return _read_header(file, path).metadata
 
 
-def _read_header(file: BinaryIO, path: str | os.PathLike) -> Header:
+def _read_header(file: BufferedReader, path: str | os.PathLike) -> Header:
     size = os.fstat(file.fileno()).st_size
     start, text = _header_text(file, path, size)
     try:
@@ -220,7 +255,7 @@ def _read_header(file: BinaryIO, path: str | os.PathLike) -> Header:
     return header
 
 
-def _header_text(file: BinaryIO, path: str | os.PathLike, size: int) -> tuple[int, bytes]:
+def _header_text(file: BufferedReader, path: str | os.PathLike, size: int) -> tuple[int, bytes]:
     if size < 8:
         _damaged(path, f"it has {size} bytes, not even those that say how long its header is")
     (length,) = struct.unpack("<Q", _read_exactly(file, path, 8))
@@ -266,7 +301,7 @@ def _by_place(header: Header) -> list[tuple[str, Entry]]:
     return sorted(header.entries.items(), key=lambda pair: (pair[1].begin, pair[1].end))
 
 
-def _read_tensor(file: BinaryIO, entry: Entry, path: str | os.PathLike, name: str) -> Tensor:
+def _read_tensor(file: BufferedReader, entry: Entry, path: str | os.PathLike, name: str) -> Tensor:
     tensor = _empty(entry, path, name)
     if entry.end > entry.begin:
         _fill(file, path, memoryview(tensor.reshape(-1).view(torch.uint8).numpy()))
@@ -281,13 +316,13 @@ def _empty(entry: Entry, path: str | os.PathLike, name: str) -> Tensor:
         raise MemoryError(said) from error
 
 
-def _read_exactly(file: BinaryIO, path: str | os.PathLike, count: int) -> bytes:
+def _read_exactly(file: BufferedReader, path: str | os.PathLike, count: int) -> bytes:
     content = bytearray(count)
     _fill(file, path, memoryview(content))
     return bytes(content)
 
 
-def _fill(file: BinaryIO, path: str | os.PathLike, memory: memoryview) -> None:
+def _fill(file: BufferedReader, path: str | os.PathLike, memory: memoryview) -> None:
     """Read until it is full: one call reads at most 2 GB on Linux."""
     done = 0
     while done < len(memory):

@@ -20,7 +20,10 @@ from references import (
 )
 from safetensors.torch import load_file
 
-from vit_steps.dialects import DIALECTS, on_meta, read_sizes, recognise, to_hugging_face, to_timm
+from vit_steps.pretrained import to_hugging_face, to_timm
+from vit_steps.pretrained.dialects import DIALECTS
+from vit_steps.pretrained.shapes import on_meta, read_sizes
+from vit_steps.pretrained.spelling import recognise
 from vit_steps.vit import ViT
 
 SIZE = Size((12, 12), 4, 24, 2, 3, 48, 5)

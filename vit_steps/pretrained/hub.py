@@ -1,0 +1,51 @@
+"""Weights on the Hugging Face Hub: fetched once, and then read from its cache."""
+
+from pathlib import Path
+
+FILES = ("config.json", "preprocessor_config.json", "model.safetensors", "pytorch_model.bin")  # weights last
+WEIGHTS = FILES[2:]
+PATIENCE = 2  # seconds
+
+
+def download(name: str) -> Path:
+    """Fetch what a model of the Hub consists of, or find it in the cache.
+
+    Returns:
+        The path of its weights; the configs lie beside it.
+
+    Raises:
+        FileNotFoundError: "somebody/vit has no file with weights on the Hub (...)", or no such model.
+        ConnectionError: "somebody/vit is not in the cache, and the Hugging Face Hub cannot be reached".
+    """
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError
+
+    online = _answers(name)
+    for file in FILES:
+        try:
+            path = Path(hf_hub_download(name, file, local_files_only=not online))
+        except EntryNotFoundError:
+            continue
+        except Exception as error:  # a connection that breaks shows in many ways
+            raise ConnectionError(f"{name} could not be fetched: {error}") from error
+        if path.name in WEIGHTS:
+            return path
+    if online:
+        raise FileNotFoundError(f"{name} has no file with weights on the Hub ({', '.join(WEIGHTS)})")
+    raise ConnectionError(f"{name} is not in the cache, and the Hugging Face Hub cannot be reached")
+
+
+def _answers(name: str) -> bool:
+    """Whether the Hub can be reached: one question, once, where a download would wait for minutes."""
+    from huggingface_hub import get_hf_file_metadata, hf_hub_url
+    from huggingface_hub.errors import EntryNotFoundError, RepositoryNotFoundError
+
+    try:
+        get_hf_file_metadata(hf_hub_url(name, "config.json"), timeout=PATIENCE)
+    except RepositoryNotFoundError as error:
+        raise FileNotFoundError(f"there is no folder {name}, and no such public model on the Hub") from error
+    except EntryNotFoundError:
+        return True
+    except Exception:  # offline mode, no route, no name server, no answer: the client's errors are many
+        return False
+    return True

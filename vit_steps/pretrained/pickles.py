@@ -1,0 +1,82 @@
+"""What a file that torch.save wrote asks for, read off its steps before torch takes any of them.
+
+``torch.load(weights_only=True)`` runs no foreign code, but it takes as many steps as a file says, and among
+what it allows are three million lists in one another and ``bytearray(80_000_000_000)``. Not here.
+"""
+
+import pickletools
+from collections.abc import Iterator
+from io import BufferedIOBase
+
+import torch
+
+MOST_STEPS = 300_000  # a tensor takes about 30, a DINO with both its networks 50,000
+MOST_BYTES = 8 * 2**20
+NEEDED = {
+    *(
+        "collections OrderedDict",
+        "torch Size",
+        "torch Tensor",
+        "torch device",
+        "torch.nn.parameter Parameter",
+    ),
+    *("torch.serialization _get_layout", "torch._tensor _rebuild_from_type_v2"),
+    *(f"torch.storage {name}" for name in ("UntypedStorage", "TypedStorage", "_LegacyStorage")),
+    *(f"torch {kind.__name__}" for kind in torch._storage_classes),
+}
+
+
+class Limited:
+    """A file that gives so many bytes and then says that it is too long."""
+
+    def __init__(self, file: BufferedIOBase, most: int):
+        self.file, self.left = file, most
+
+    def read(self, count: int = -1) -> bytes:
+        """Read as a file does."""
+        return self._count(self.file.read(count if 0 <= count <= self.left else self.left + 1))
+
+    def readline(self) -> bytes:
+        """Read as a file does."""
+        return self._count(self.file.readline(self.left + 1))
+
+    def _count(self, content: bytes) -> bytes:
+        self.left -= len(content)
+        if self.left < 0:
+            raise ValueError(f"it has more than {MOST_BYTES:,} bytes")
+        return content
+
+
+def check_steps(file: BufferedIOBase, pickles: int = 1) -> None:
+    """Read through so many pickles, one after another, and take none of their steps.
+
+    Raises:
+        ValueError: "it asks for GLOBAL os mkdir, ...", or it is longer than any file of weights, or is none.
+    """
+    limited = Limited(file, MOST_BYTES)
+    for number, (name, argument) in enumerate(_steps(limited, pickles)):
+        if number == MOST_STEPS:
+            raise ValueError(f"it describes its tensors in more than {MOST_STEPS:,} steps")
+        if name in ("GLOBAL", "INST", "STACK_GLOBAL") and not _is_needed(argument):
+            raise ValueError(f"Unsupported global: GLOBAL {str(argument).replace(' ', '.'):.80}")
+
+
+def _steps(file: Limited, pickles: int) -> Iterator[tuple[str, object]]:
+    for _ in range(pickles):
+        try:
+            for step, argument, _ in pickletools.genops(file):
+                yield step.name, argument
+        except ValueError as error:
+            said = str(error).replace("pickle exhausted", "it ends")
+            raise ValueError(f"what it says of its tensors cannot be read, {said}") from None
+
+
+def _is_needed(name: object) -> bool:
+    if not isinstance(name, str):
+        return False
+    module, _, word = name.partition(" ")
+    return (
+        name in NEEDED
+        or (module == "torch._utils" and word.startswith("_rebuild_"))
+        or (module == "torch" and isinstance(getattr(torch, word, None), (torch.dtype, torch.qscheme)))
+    )

@@ -1,0 +1,89 @@
+"""What the shapes of weights tell about the ViT that they belong to, and whether they fit together."""
+
+import inspect
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from vit_steps.vit import ViT
+
+
+def read_sizes(weights: dict[str, Tensor]) -> dict[str, int]:
+    """Read off the shapes what a ViT's constructor wants to know, as far as they tell it.
+
+    Args:
+        weights: in timm's spelling, as :func:`to_timm` gives them.
+
+    Raises:
+        KeyError: "weights has no 'cls_token'".
+        ValueError: "cls_token has shape (8,), a ViT's has 3 axes, none of them empty".
+        TypeError: ``weights`` is not a mapping of names to tensors.
+    """
+    _check_weights(weights)
+    axes = {"cls_token": 3, "pos_embed": 3, "patch_embed.proj.weight": 4, "blocks.0.mlp.fc1.weight": 2}
+    axes |= {"head.weight": 2} if "head.weight" in weights else {}
+    for name, number in axes.items():
+        if weights[name].ndim != number or 0 in weights[name].shape:
+            shape = tuple(weights[name].shape)
+            raise ValueError(f"{name} has shape {shape}, a ViT's has {number} axes, none of them empty")
+    dim, channels, patch_size, width = weights["patch_embed.proj.weight"].shape
+    if patch_size != width:
+        raise ValueError(f"patch_embed.proj.weight cuts patches of {patch_size} x {width}, not squares")
+    depth = 1 + max(int(name.split(".")[1]) for name in weights if name.startswith("blocks."))
+    sizes = {"patch_size": patch_size, "channels": channels, "dim": dim, "depth": depth}
+    sizes["mlp_dim"] = weights["blocks.0.mlp.fc1.weight"].shape[0]
+    sizes["num_classes"] = weights["head.weight"].shape[0] if "head.weight" in weights else 0
+    return sizes
+
+
+def check_shapes(weights: dict[str, Tensor]) -> None:
+    """Hold every shape against that of a ViT of these sizes.
+
+    Raises:
+        ValueError: "blocks.0.norm1.weight has shape (5,), the other weights need (8,)", or as read_sizes.
+    """
+    sizes = read_sizes(weights)
+    patches = max(1, weights["pos_embed"].shape[1] - 1)
+    # Neither the grid nor the heads can be seen in the shapes: one column of patches and one head will do.
+    image_size = (patches * sizes["patch_size"], sizes["patch_size"])
+    frame = on_meta(sizes | {"image_size": image_size, "num_heads": 1})
+    for name, expected in frame.state_dict().items():
+        if weights[name].shape != expected.shape:
+            got, wanted = tuple(weights[name].shape), tuple(expected.shape)
+            raise ValueError(f"{name} has shape {got}, the other weights need {wanted}")
+
+
+def on_meta(config: dict) -> ViT:
+    """Make a ViT of shapes alone: neither memory nor random numbers are used.
+
+    Raises:
+        TypeError: "config must map the names of ViT's arguments to numbers, not list", "config does not
+            describe a ViT: ...".
+        ValueError: as :class:`ViT`.
+    """
+    _check_config(config)
+    with torch.device("meta"):
+        return ViT(**config)
+
+
+def _check_weights(weights: object) -> None:
+    if not isinstance(weights, Mapping):
+        raise TypeError(f"weights must map names to tensors, not {type(weights).__name__}")
+    for name in ("cls_token", "pos_embed", "patch_embed.proj.weight", "blocks.0.mlp.fc1.weight"):
+        if name not in weights:
+            raise KeyError(f"weights has no {name!r:.80}")
+    for name, weight in weights.items():
+        if not isinstance(weight, Tensor):
+            raise TypeError(f"weights[{name!r:.80}] must be a tensor, not {type(weight).__name__}")
+
+
+def _check_config(config: object) -> None:
+    if not isinstance(config, Mapping):
+        raise TypeError(
+            f"config must map the names of ViT's arguments to numbers, not {type(config).__name__}"
+        )
+    try:
+        inspect.signature(ViT).bind(**config)
+    except TypeError as error:
+        raise TypeError(f"config does not describe a ViT: {error}") from None

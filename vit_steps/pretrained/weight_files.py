@@ -1,0 +1,267 @@
+"""What is in a file of weights: the shapes first, and the numbers when somebody who saw them asks again."""
+
+import math
+import re
+import zipfile
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from io import BufferedReader
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vit_steps.files.reading import MOST_TENSORS, open_file, open_safetensors, shown
+from vit_steps.pretrained.pickles import check_steps
+
+MOST_DIRECTORY = 2 * 2**20  # bytes; a zip archive has about 60 for each of its files
+MOST_UNPACKING = 8  # trained weights hardly shrink at all
+SMALL = 16 * 2**20  # bytes that may come of nothing, such as a table of zeros
+NPY_HEADER = (1, 0)  # its version; later ones are for what no weights have
+
+
+class WeightFile(NamedTuple):
+    """A file of weights that is open.
+
+    Attributes:
+        shapes: name -> tensor without numbers, on the meta device.
+        metadata: what a safetensors file says beside its tensors.
+        read: name -> tensor in memory of its own; to be called before the file is closed.
+    """
+
+    shapes: dict[str, Tensor]
+    metadata: dict[str, str]
+    read: Callable[[], dict[str, Tensor]]
+
+
+@contextmanager
+def open_weights(path: Path) -> Iterator[WeightFile]:
+    """Open a file of weights, of whichever kind its name says.
+
+    Raises:
+        ValueError: "vit.pth is damaged or cut short: ...", "vit.pth holds more than numbers, and nothing in
+            it was run: ...".
+        FileNotFoundError, IsADirectoryError, PermissionError: as open_file.
+    """
+    with open_file(path) as file:
+        with _refusing(path):
+            weights = OPENERS[path.suffix](path, file)
+        yield weights._replace(read=lambda: _read(path, weights))
+
+
+def _read(path: Path, weights: WeightFile) -> dict[str, Tensor]:
+    with _refusing(path):
+        return weights.read()
+
+
+@contextmanager
+def _refusing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (FileNotFoundError, PermissionError, MemoryError):
+        raise
+    except Exception as error:  # a file that is cut short or forged can fail anywhere in its reader
+        raise ValueError(damaged(path, error)) from error
+
+
+def damaged(path: Path, error: Exception) -> str:
+    """Say in one line, which names the file, what its reader complains of."""
+    text, name = str(error) or type(error).__name__, shown(path)
+    if text.startswith(name):
+        return text
+    forbidden = re.search(r"Unsupported (?:global|class|operand)[^.\n]*\S*|GLOBAL \S+", text)
+    if forbidden or "weights_only" in text or "pickle" in text.lower():
+        what = forbidden[0] if forbidden else text.split("\n")[0]
+        return f"{name} holds more than numbers, and nothing in it was run: {shown(what):.200}"
+    return f"{name} is damaged or cut short: {shown(text.strip().split(chr(10))[0]):.200}"
+
+
+def _open_safetensors(path: Path, file: BufferedReader) -> WeightFile:
+    header, read = open_safetensors(file, path)
+    return WeightFile(
+        {name: _shape(each.shape, each.dtype) for name, each in header.entries.items()}, header.metadata, read
+    )
+
+
+def _shape(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+    return torch.empty(shape, dtype=dtype, device="meta")
+
+
+# Archives of numpy and of torch: both are zip files.
+
+
+def _members(file: BufferedReader) -> list[zipfile.ZipInfo]:
+    """The files in an archive; its directory is not read when it is longer than that of any weights."""
+    zipfile.ZipFile(_Directory(file)).close()
+    file.seek(0)
+    with zipfile.ZipFile(file) as archive:
+        members = archive.infolist()
+    twice = [name for name, count in Counter(each.filename for each in members).items() if count > 1]
+    if twice:
+        raise ValueError(f"it holds {twice[0]!r:.80} twice")
+    return members
+
+
+class _Directory:
+    """The file as zipfile reads its directory: in one piece, which must not be too long."""
+
+    def __init__(self, file: BufferedReader):
+        self.file, self.seek, self.tell = file, file.seek, file.tell
+
+    def read(self, count: int = -1) -> bytes:
+        content = self.file.read(count if 0 <= count <= MOST_DIRECTORY else MOST_DIRECTORY + 1)
+        if len(content) > MOST_DIRECTORY:
+            raise ValueError(f"its directory has more than {MOST_DIRECTORY:,} bytes")
+        return content
+
+    def seekable(self) -> bool:
+        return True
+
+    def close(self) -> None:
+        """The file is still wanted."""
+
+
+def _open_npz(path: Path, file: BufferedReader) -> WeightFile:
+    if not zipfile.is_zipfile(file):
+        raise ValueError("it is no whole zip archive")
+    members = _members(file)
+    _check_unpacked(members, MOST_UNPACKING * _size(file) + SMALL)
+    archive = zipfile.ZipFile(file)
+    arrays = {each.filename.removesuffix(".npy"): _Array.of(archive, each) for each in members}
+    shapes = {name: _shape(each.shape, _dtype(each.dtype)) for name, each in arrays.items()}
+    return WeightFile(shapes, {}, lambda: {name: each.read(archive) for name, each in arrays.items()})
+
+
+def _check_unpacked(members: list[zipfile.ZipInfo], most: int) -> None:
+    unpacked = sum(each.file_size for each in members)
+    if unpacked > most:
+        raise ValueError(
+            f"it unpacks to {unpacked:,} bytes, at most {most:,} are believed of a file so small"
+        )
+    if len(members) > MOST_TENSORS:
+        raise ValueError(f"it holds {len(members):,} files, at most {MOST_TENSORS:,} are read here")
+
+
+def _size(file: BufferedReader) -> int:
+    return file.seek(0, 2)
+
+
+class _Array(NamedTuple):
+    """An array in an npz archive, of which only the header was read."""
+
+    member: zipfile.ZipInfo
+    start: int
+    shape: tuple[int, ...]
+    columns_first: bool
+    dtype: np.dtype
+
+    @classmethod
+    def of(cls, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> "_Array":
+        """Read its header."""
+        with archive.open(member) as file:
+            if np.lib.format.read_magic(file) != NPY_HEADER:
+                raise ValueError(f"{member.filename!r:.80} has a header that no array of numbers needs")
+            shape, columns_first, dtype = np.lib.format.read_array_header_1_0(file)
+            start = file.tell()
+        if dtype.hasobject:
+            raise ValueError("Object arrays hold a pickle")
+        if any(side < 0 for side in shape) or math.prod(shape) * dtype.itemsize != member.file_size - start:
+            raise ValueError(f"{member.filename!r:.80} of shape {shape!r:.80} has not the bytes for it")
+        return cls(member, start, shape, columns_first, dtype)
+
+    def read(self, archive: zipfile.ZipFile) -> Tensor:
+        """Unpack it into memory of its own."""
+        dtype = _dtype(self.dtype)
+        if dtype.itemsize != self.dtype.itemsize:
+            raise ValueError(f"{self.member.filename!r:.80} holds {self.dtype}, and no numbers")
+        tensor = torch.empty(self.shape[::-1] if self.columns_first else self.shape, dtype=dtype)
+        array = tensor.numpy()
+        with archive.open(self.member) as file:
+            file.read(self.start)
+            _fill(file, memoryview(array.reshape(-1).view(np.uint8)))
+        if not self.dtype.isnative:
+            array.byteswap(inplace=True)
+        return tensor.permute(*range(tensor.ndim)[::-1]) if self.columns_first else tensor
+
+
+def _fill(file: Any, memory: memoryview) -> None:
+    done = 0
+    while count := file.readinto(memory[done : done + 2**20]):
+        done += count
+    if done < len(memory) or file.read(1):  # at its end the archive compares the check sum
+        raise ValueError("it ends too soon")
+
+
+def _dtype(dtype: np.dtype) -> torch.dtype:
+    try:
+        return torch.from_numpy(np.empty(0, dtype.newbyteorder("="))).dtype
+    except TypeError:
+        return torch.bool  # no number that a weight could be; refused by name where all names are known
+
+
+def _open_torch(path: Path, file: BufferedReader) -> WeightFile:
+    size = _check_zip(file) if _starts(file, b"PK\x03\x04") else _check_old(file)
+    shapes = _unwrap(_load(file, "meta"))
+    if isinstance(shapes, dict):
+        _check_own(shapes, size)
+    return WeightFile(shapes, {}, lambda: _unwrap(_load(file, "cpu")))
+
+
+def _starts(file: BufferedReader, magic: bytes) -> bool:
+    file.seek(0)
+    return file.read(len(magic)) == magic
+
+
+def _check_zip(file: BufferedReader) -> int:
+    members = _members(file)
+    if any(each.compress_type != zipfile.ZIP_STORED for each in members):
+        raise ValueError("it is packed, and torch.save packs nothing")
+    size = _size(file)
+    _check_unpacked(members, size)
+    with zipfile.ZipFile(file) as archive:
+        for member in members:
+            if member.filename.endswith("data.pkl"):
+                with archive.open(member) as steps:
+                    check_steps(steps)
+    return size
+
+
+def _check_old(file: BufferedReader) -> int:
+    """Before torch 1.6: a magic number, a version, a machine, the content, the names of its storages."""
+    file.seek(0)
+    check_steps(file, pickles=5)
+    return _size(file)
+
+
+def _load(file: BufferedReader, device: str) -> object:
+    file.seek(0)
+    return torch.load(file, map_location=device, weights_only=True)
+
+
+def _unwrap(content: object) -> object:
+    for wrapper in ("model", "state_dict"):  # DeiT and older timm files hold more than the weights
+        content = content.get(wrapper, content) if isinstance(content, dict) else content
+    return content
+
+
+def _check_own(content: dict, size: int) -> None:
+    """Refuse tensors of more numbers than the file has: rows that are one and the same row."""
+    tensors = [each for each in content.values() if isinstance(each, Tensor)]
+    for name, each in content.items():
+        if isinstance(each, Tensor) and each.layout != torch.strided:
+            raise ValueError(f"{name!r:.80} is {each.layout}, not written out")
+    wanted = sum(each.numel() * each.itemsize for each in tensors)
+    if wanted > size:
+        raise ValueError(f"its tensors take {wanted:,} bytes, the file has {size:,}")
+
+
+OPENERS = {
+    ".safetensors": _open_safetensors,
+    ".npz": _open_npz,
+    ".pth": _open_torch,
+    ".pt": _open_torch,
+    ".bin": _open_torch,
+}
