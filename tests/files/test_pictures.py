@@ -16,7 +16,7 @@ from PIL import Image, ImageOps, features
 
 from vit_steps.data import load_image_folder
 from vit_steps.files.pictures import BadPicture, TooLarge, convert_picture, open_picture, printable
-from vit_steps.preprocess import Preprocess
+from vit_steps.pretrained.preprocess import Preprocess
 
 SECONDS = 2.0  # for any bad picture, on a machine that does other things besides
 RAMP = np.tile(np.linspace(0, 1, 256), (16, 1))  # its mean is .5

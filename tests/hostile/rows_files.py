@@ -13,7 +13,7 @@ from PIL import Image
 from hostile.kinds import FINITE, SAME, Kind, constant, constants, of_tensor
 from hostile.trial import Row
 from vit_steps import ViT, data, dialects, pretrained, training
-from vit_steps.preprocess import Preprocess
+from vit_steps.pretrained.preprocess import Preprocess
 
 SIZES = dict(image_size=4, patch_size=2, channels=1, dim=4, depth=1, num_heads=2, mlp_dim=4, num_classes=3)
 

@@ -9,8 +9,8 @@ import torch
 from PIL import Image
 from skimage import data
 
-from vit_steps.preprocess import Preprocess
 from vit_steps.pretrained.configs import _hugging_face_preprocess, _timm_preprocess
+from vit_steps.pretrained.preprocess import Preprocess
 
 # Rounding of the float32 arithmetic after the resize: no pixel may be off by one of 255 levels.
 ROUNDING = 1e-5

@@ -144,7 +144,9 @@ def test_a_door_is_hung_below_its_function_so_that_mutmut_sees_the_function():
     assert unhang(HUNG) == HUNG
 
 
-@pytest.mark.parametrize("path", sorted((HERE.parent / "vit_steps").rglob("*.py")), ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path", sorted((HERE.parent / "vit_steps").rglob("*.py")), ids=lambda path: path.stem
+)
 def test_with_its_doors_below_a_module_is_the_same_module(path):
     """The same statements in the same order, and each function at its own line."""
     before = path.read_text(encoding="utf-8")
