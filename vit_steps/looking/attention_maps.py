@@ -279,16 +279,20 @@ def _check_deletion(model: Callable, images: Tensor, labels: Tensor, order: Tens
         raise ValueError(f"images has {images.shape[1]} channels, at least 1 is needed")
     for name, tensor in (("images", images), ("labels", labels), ("order", order)):
         _check_numbers(name, tensor)
-        if len(tensor) != len(images):
-            raise ValueError(f"{name} is for {len(tensor)} images, images holds {len(images)}")
-        if tensor.device != images.device:
-            raise ValueError(
-                f"{name} is on {tensor.device}, images is on {images.device}: they must be on the same"
-            )
+        _check_alike(name, tensor, images)
     if not images.isfinite().all():
         raise ValueError("images holds NaN or infinity: there is no mean colour to paint with")
     _check_order(order)
     return _check_squares(images, order.shape[1])
+
+
+def _check_alike(name: str, tensor: Tensor, images: Tensor) -> None:
+    if len(tensor) != len(images):
+        raise ValueError(f"{name} is for {len(tensor)} images, images holds {len(images)}")
+    if tensor.device != images.device:
+        raise ValueError(
+            f"{name} is on {tensor.device}, images is on {images.device}: they must be on the same"
+        )
 
 
 def _check_order(order: Tensor) -> None:
