@@ -17,7 +17,7 @@ STEPS = {"patch_embedding", "cls_token", "position_embedding", "encoder", "class
 # room: the rooms that it may know. A room without a rule is a failure; CONTRIBUTING.md has the same table.
 MAY_KNOW = {
     "doors": set(),
-    **dict.fromkeys(STEPS, {"doors"}),
+    **{step: {"doors"} for step in STEPS},
     "vit": {*STEPS, "doors"},
     "files": {"doors"},
     "data": {"files", "doors"},

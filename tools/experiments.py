@@ -1,7 +1,7 @@
 """The tables that ship, made again by one command each: choice, digits, ablation.
 
-``python tools/experiments.py choice`` writes ``vit_steps/data/tables/choice.csv``, and so on. All of it runs on
-one core; CPU seconds are those of training alone.
+``python tools/experiments.py choice`` writes ``vit_steps/data/tables/choice.csv``, and so on. All of it runs
+on one core; CPU seconds are those of training alone.
 """
 
 import argparse

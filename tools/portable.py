@@ -25,7 +25,7 @@ import recorder
 
 ROOT = Path(__file__).resolve().parent.parent
 LEAST = 10
-# A model trained on another machine is another draw: what is claimed of it need not turn over within all draws.
+# A model trained on another machine is another draw: what is claimed of it need only hold for all draws.
 LEAST_OF_LIMIT = 1
 IGNORED = "nbval-ignore-output"
 KINDS_OF_LIMIT = {"limit", "within"}
