@@ -21,6 +21,7 @@ from vit_steps.patch_embedding import (
     image2emb_naive,
     image2patches,
     kernel2weight,
+    map2emb,
     patches2image,
     weight2kernel,
 )
@@ -44,6 +45,7 @@ __all__ = [
     "image2emb_naive",
     "image2patches",
     "kernel2weight",
+    "map2emb",
     "merge_heads",
     "patches2image",
     "pool_cls",

@@ -125,5 +125,15 @@ def image2emb_conv(
             patches would be skipped".
         TypeError: a dtype that is not floating point, or two different ones.
     """
-    feature_map = F.conv2d(image, kernel, stride=stride)
+    return map2emb(F.conv2d(image, kernel, stride=stride))
+
+
+@door()
+def map2emb(feature_map: Shaped[Tensor, "batch dim rows cols"]) -> Shaped[Tensor, "batch patches dim"]:
+    """Read a convolution's feature map place by place, row after row: one embedding for each place.
+
+    Raises:
+        ValueError: ``feature_map`` does not have four axes.
+        TypeError: ``feature_map`` is not a tensor.
+    """
     return feature_map.flatten(2).transpose(1, 2)  # B D rows cols -> B N D

@@ -1,6 +1,7 @@
 """The five steps held together by one module: a Vision Transformer with timm's parameter names."""
 
 from collections import OrderedDict
+from collections.abc import Sequence
 from functools import partial
 from typing import Literal, NamedTuple
 
@@ -10,9 +11,9 @@ from torch import Tensor, nn
 
 from vit_steps.classification import classify, pool_cls, pool_mean
 from vit_steps.cls_token import prepend_cls
-from vit_steps.doors import door
+from vit_steps.doors import door, values
 from vit_steps.encoder import cls_block, encoder_block, fused_attention, self_attention
-from vit_steps.patch_embedding import image2emb_conv
+from vit_steps.patch_embedding import map2emb
 from vit_steps.position_embedding import add_position
 
 POOLS = {"cls": pool_cls, "mean": pool_mean}
@@ -39,12 +40,12 @@ class PatchEmbed(nn.Module):
     def forward(
         self, image: Float[Tensor, "batch channels height width"]
     ) -> Float[Tensor, "batch patches dim"]:
-        """Embed the patches of an image."""
-        return image2emb_conv(image, self.proj.weight, self.proj.stride[0]) + self.proj.bias
+        """Embed the patches of an image, by ``proj`` itself: whatever is put in its place is used."""
+        return map2emb(self.proj(image)).to(image.dtype)  # autocast computes in less
 
 
 class Attention(nn.Module):
-    """The parameters of one self-attention, to be run fast (``forward``) or seen (``trace``)."""
+    """The parameters of one self-attention, to be run fast, or seen."""
 
     def __init__(self, dim: int, num_heads: int):
         super().__init__()
@@ -53,14 +54,16 @@ class Attention(nn.Module):
         self.proj = nn.Linear(dim, dim)
 
     def forward(
-        self, tokens: Float[Tensor, "batch tokens dim"], *, num_queries: int | None = None
-    ) -> tuple[Tensor, None]:
-        """Attend with the fused kernel: (tokens, None). All tokens ask, or the first ``num_queries``."""
+        self,
+        tokens: Float[Tensor, "batch tokens dim"],
+        *,
+        num_queries: int | None = None,
+        need_weights: bool = False,
+    ) -> tuple[Tensor, Tensor | None]:
+        """Attend: (tokens, weights), or with the fused kernel (tokens, None), all asking or the first few."""
+        if need_weights:
+            return self_attention(tokens, self.qkv, self.proj, self.num_heads)
         return fused_attention(tokens, self.qkv, self.proj, self.num_heads, num_queries=num_queries)
-
-    def trace(self, tokens: Float[Tensor, "batch tokens dim"]) -> tuple[Tensor, Tensor]:
-        """Attend step by step: (tokens, weights)."""
-        return self_attention(tokens, self.qkv, self.proj, self.num_heads)
 
 
 class Block(nn.Module):
@@ -76,24 +79,34 @@ class Block(nn.Module):
         )
 
     def forward(
-        self, tokens: Float[Tensor, "batch tokens dim"], *, cls_only: bool = False
+        self,
+        tokens: Float[Tensor, "batch tokens dim"],
+        *,
+        cls_only: bool = False,
+        weights: Tensor | None = None,
     ) -> Float[Tensor, "batch rows dim"]:
-        """Run the block with fused attention, for all tokens, or for the CLS token alone."""
+        """Run the block, for all tokens or the CLS token alone; its attention is written into ``weights``."""
         if cls_only:
             attn = partial(self.attn, num_queries=1)
             return cls_block(tokens, self.norm1, attn, self.norm2, self.mlp)[0]
-        return encoder_block(tokens, self.norm1, self.attn, self.norm2, self.mlp)[0]
+        attn = partial(self.attn, need_weights=weights is not None)
+        encoded, seen = encoder_block(tokens, self.norm1, attn, self.norm2, self.mlp)
+        if weights is not None:
+            weights.copy_(seen)
+        return encoded
 
-    def trace(self, tokens: Float[Tensor, "batch tokens dim"]) -> tuple[Tensor, Tensor]:
-        """Run the block with explicit attention: (tokens, weights)."""
-        return encoder_block(tokens, self.norm1, self.attn.trace, self.norm2, self.mlp)
 
-
-def _of_the_models_size(self: "ViT", image: Tensor) -> None:
+def _made_for(self: "ViT", image: Tensor) -> None:
     expected = (self.channels, *self.image_size)
     if tuple(image.shape[1:]) != expected:
         got, wanted = (" x ".join(map(str, sizes)) for sizes in (image.shape[1:], expected))
         raise ValueError(f"image is {got}, the model was made for {wanted}")
+    if image.dtype != self.cls_token.dtype:
+        raise TypeError(f"image is {image.dtype}, the model is {self.cls_token.dtype}: they must be the same")
+    if image.device != self.cls_token.device:
+        raise ValueError(
+            f"image is on {image.device}, the model is on {self.cls_token.device}: they must be on the same"
+        )
 
 
 class ViT(nn.Module):
@@ -176,7 +189,7 @@ class ViT(nn.Module):
         for parameter in small:
             nn.init.trunc_normal_(parameter, std=0.02)
 
-    @door(_of_the_models_size)
+    @door(_made_for)
     def forward(self, image: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch classes"]:
         """Classify images, fast: if the CLS token is pooled, the last block computes nothing else.
 
@@ -191,21 +204,47 @@ class ViT(nn.Module):
         tokens = last(tokens, cls_only=self.pool == "cls")
         return classify(tokens, self.norm, self.head, pool=POOLS[self.pool])
 
-    @door(_of_the_models_size)
-    def trace(self, image: Float[Tensor, "batch channels height width"]) -> Trace:
-        """Classify images and keep what each step gave, every attention weight included.
+    @door(_made_for)
+    def trace(
+        self,
+        image: Float[Tensor, "batch channels height width"],
+        *,
+        layers: Sequence[int] | None = None,
+    ) -> Trace:
+        """Classify images and keep what each step gave, attention weights included.
 
         The logits are those of :meth:`forward` to rounding. ``encoded`` is what the last block gave, before
         the final norm, so ``classify(trace.encoded, model.norm, model.head)`` is ``trace.logits``.
 
-        Raises: as :meth:`forward`.
+        Args:
+            image: as :meth:`forward` takes it.
+            layers: of which blocks the attention is kept, counted from 0 or from the end; all by default. At
+                many tokens it is by far the largest part of a trace.
+
+        Raises: as :meth:`forward`, and
+            ValueError: "layers holds 12, the model has 12 blocks: 0 to 11".
         """
+        kept = _kept_layers(layers, len(self.blocks))
         patches = self.patch_embed(image)
         with_cls = prepend_cls(patches, self.cls_token)
         encoded = with_position = add_position(with_cls, self.pos_embed[0])
-        attention = []
-        for block in self.blocks:
-            encoded, weights = block.trace(encoded)
-            attention.append(weights)
+        heads, (batch, tokens, _) = self.blocks[0].attn.num_heads, encoded.shape
+        # One tensor from the start: to stack the maps of all blocks would hold each of them twice.
+        attention = encoded.new_empty(batch, len(kept), heads, tokens, tokens)
+        for layer, block in enumerate(self.blocks):
+            encoded = block(encoded, weights=attention[:, kept.index(layer)] if layer in kept else None)
         logits = classify(encoded, self.norm, self.head, pool=POOLS[self.pool])
-        return Trace(patches, with_cls, with_position, torch.stack(attention, dim=1), encoded, logits)
+        return Trace(patches, with_cls, with_position, attention, encoded, logits)
+
+
+def _kept_layers(layers: Sequence[int] | None, depth: int) -> list[int]:
+    """The blocks whose attention is kept, each counted from 0."""
+    if layers is None:
+        return list(range(depth))
+    for layer in values.names("layers", layers):
+        if not -depth <= values.integer("each of layers", layer, least=None) < depth:
+            raise ValueError(f"layers holds {layer}, the model has {depth} blocks: 0 to {depth - 1}")
+    kept = [layer % depth for layer in layers]
+    if len(set(kept)) < len(kept):
+        raise ValueError(f"layers names a block twice: {list(layers)}")
+    return kept

@@ -209,6 +209,6 @@ def look_of(annotation: Any) -> Callable[[Any], Any]:
         return callable
     if annotation == tuple[int, int]:
         return lambda value: (type(value), *value, *map(type, value))  # (True, 3) equals (1, 3)
-    if options[0] in (int, float, str) or get_origin(annotation) is Literal or len(options) > 1:
+    if options[0] in (int, float, str) or get_origin(options[0]) is Literal:
         return lambda value: (type(value), value)
     return type  # never the value itself: what is remembered is kept alive

@@ -25,7 +25,7 @@ def number(name: str, value: Any, *, positive: bool = False) -> int | float:
         raise TypeError(f"{name} must be a number, got {value!r}")
     if positive and not 0 < value < float("inf"):
         raise ValueError(f"{name} must be positive and finite, got {value}")
-    if not isfinite(value):
+    if isinstance(value, float) and not isfinite(value):
         raise ValueError(f"{name} must be finite, got {value}")
     return value
 
