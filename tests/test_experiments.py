@@ -134,7 +134,7 @@ def fits(monkeypatch):
     asked = []
 
     def record(model, train, valid, **options):
-        asked.append((model, train, options, training.random_affine))
+        asked.append((model, train, options, training.loop.random_affine))
 
     monkeypatch.setattr(experiments, "fit", record)
     return asked
@@ -160,7 +160,7 @@ def test_the_choice_gives_every_recipe_the_same_folds_and_what_it_changes(fits):
                 name: changes[name] for name in changes if name not in ("pool", "deviation", "interpolation")
             }
             assert {name: options[name] for name in left} == left
-    assert training.random_affine is not fits[-1][3]
+    assert training.loop.random_affine is not fits[-1][3]
 
 
 def test_the_ablation_trains_every_variant_on_three_splits(fits):
