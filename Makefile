@@ -26,12 +26,12 @@ help:
 	@echo "make clean     remove the environment, pages and slides, to start from nothing"
 	@echo "Each sets up what it needs in .venv. Another Python: make PYTHON=python3.12 lab"
 
-lab: environment
-	@$(RUN) -m jupyterlab --ip=$(HOST) --port=$(PORT) --allow-root --log-level=WARN \
-		--ServerApp.root_dir=. --LabApp.default_url=/lab/tree/notebooks/1_patch_embedding.ipynb
+# These two need no make: where there is none, `python tools/environment.py lab` does the same.
+lab:
+	@$(PYTHON) tools/environment.py lab --ip=$(HOST) --port=$(PORT)
 
-test: environment
-	@$(RUN) -m pytest --nbval -n 2 --dist loadscope
+test:
+	@$(PYTHON) tools/environment.py test
 
 execute: environment
 	@$(RUN) tools/execute.py

@@ -1,10 +1,13 @@
 """Break the package on purpose, one small change after the other, and see whether the tests notice.
 
-``python -m tests.mutants`` (or ``make mutants``) lets mutmut change the functions of the steps, of ``vit``,
-``attention_maps``, ``pretrained`` and of what stands next to them. For each mutant those tests of its module
-run that reach its function. A survivor must be listed in ``equivalent_mutants.csv``, with the reason why no
-test could tell it from the original; and every mutant of that list must have survived. The work is done on a
-copy in a temporary folder. mutmut forks, so this needs Linux or macOS.
+``python -m tests.mutants`` (or ``make mutants``) lets mutmut change the functions of the modules in
+``MODULES``. For each mutant those tests of its module run that reach its function. A survivor must be listed
+in ``equivalent_mutants.csv``, with the reason why no test could tell it from the original; and every mutant
+of that list must have survived. The work is done on a copy in a temporary folder. mutmut forks, so this
+needs Linux or macOS.
+
+mutmut leaves decorated functions alone. So in the copy a door is hung below its function instead of above it,
+where it does the same: ``unhang`` rewrites the text and keeps the number of each line.
 
     python -m tests.mutants                     # all modules
     python -m tests.mutants encoder vit         # these alone
@@ -30,10 +33,11 @@ HERE = Path(__file__).parent
 EQUIVALENT = HERE / "equivalent_mutants.csv"
 MODULES = (
     *("patch_embedding", "cls_token", "position_embedding", "encoder", "classification", "vit"),
-    *("attention_maps", "pretrained", "dialects", "preprocess", "agreement"),
+    *("looking.attention_maps", "pretrained", "dialects", "preprocess", "looking.agreement"),
 )
 # A module answers to its own tests alone: that is stricter, and far faster, than to run all of them.
 MORE_TESTS = {"pretrained": ("preprocess",)}  # there its preparations are held against each library's own
+DOOR = "door"
 ENOUGH = 95  # percent, in each module
 # A mutant that hangs, or that takes the interpreter down, was noticed too.
 KILLED = {"killed", "timeout", "segfault"}
@@ -42,7 +46,7 @@ CONFIG = """\
 source_paths=
     vit_steps
 only_mutate=
-    vit_steps/{module}.py
+    {path}
 pytest_add_cli_args_test_selection=
     {tests}
 pytest_add_cli_args=
@@ -103,8 +107,11 @@ def mutate(folder: Path, module: str, jobs: int) -> list[Outcome]:
     ignore = shutil.ignore_patterns("__pycache__", "browser", "benchmarks", "hostile")
     for name in ("vit_steps", "tests"):
         shutil.copytree(HERE.parent / name, folder / name, ignore=ignore)
-    tests = "\n    ".join(f"tests/test_{name}.py" for name in (module, *MORE_TESTS.get(module, ())))
-    (folder / "setup.cfg").write_text(CONFIG.format(module=module, tests=tests), encoding="utf-8")
+    for path in (folder / "vit_steps").rglob("*.py"):
+        path.write_text(unhang(path.read_text(encoding="utf-8")), encoding="utf-8")
+    tests = "\n    ".join(path for name in (module, *MORE_TESTS.get(module, ())) for path in tests_of(name))
+    config = CONFIG.format(path=path_of(module), tests=tests)
+    (folder / "setup.cfg").write_text(config, encoding="utf-8")
     run = subprocess.run(
         [sys.executable, "-m", "mutmut", "run", "--max-children", str(jobs)],
         cwd=folder,
@@ -119,11 +126,51 @@ def mutate(folder: Path, module: str, jobs: int) -> list[Outcome]:
         return [*read_outcomes(module)]
 
 
+def path_of(module: str) -> str:
+    """The file of a module: ``pretrained.dialects`` lies in a folder."""
+    return f"vit_steps/{module.replace('.', '/')}.py"
+
+
+def tests_of(module: str) -> list[str]:
+    """The tests that a module answers to: of its own name, or else those of its room."""
+    room, _, name = module.rpartition(".")
+    folder = HERE / room
+    own = sorted(folder.glob(f"test_{name}*.py"))
+    found = own or sorted(folder.glob("test_*.py")) if room else own
+    return [path.relative_to(HERE.parent).as_posix() for path in found]
+
+
+def unhang(source: str) -> str:
+    """Hang each door below its function: ``@door(...)`` goes, ``f = door(...)(f)`` comes, on the line below.
+
+    Every ``def`` stays at its line where that line was free. A function with other decorators stays as it is.
+    """
+    lines = source.splitlines()
+    behind_doors = [node for node in ast.walk(ast.parse(source)) if hangs_behind_door(node)]
+    # From below, since a line may have to be put in where none is free.
+    for node in sorted(behind_doors, key=lambda node: node.lineno, reverse=True):
+        (door,) = node.decorator_list
+        first = door.lineno - 1  # counted from 0
+        hung = f"{' ' * node.col_offset}{node.name} = {ast.unparse(door)}({node.name})"
+        free = node.end_lineno < len(lines) and not lines[node.end_lineno].strip()
+        lines[node.end_lineno : node.end_lineno + free] = [hung]
+        lines[first : door.end_lineno] = [""] * (door.end_lineno - first)
+    return "\n".join(lines) + "\n"
+
+
+def hangs_behind_door(node: ast.AST) -> bool:
+    """Whether a door, and nothing else, is hung in front of a function."""
+    match getattr(node, "decorator_list", None):
+        case [ast.Name(name)] | [ast.Call(ast.Name(name))]:
+            return name == DOOR and isinstance(node, ast.FunctionDef)
+    return False
+
+
 def read_outcomes(module: str) -> Iterator[Outcome]:
     """Read what mutmut wrote down, in its working folder."""
     from mutmut.stats import status_by_exit_code  # here, because mutmut cannot be imported on Windows
 
-    path = f"vit_steps/{module}.py"
+    path = path_of(module)
     for name, code in json.loads(Path(f"mutants/{path}.meta").read_text())["exit_code_by_key"].items():
         status = status_by_exit_code[code]
         if status in KILLED:
@@ -164,7 +211,7 @@ def flat(lines: list[str]) -> str:
     return " ".join(line.strip() for line in lines)
 
 
-HEADER = f"{'module':20}{'mutants':>9}{'killed':>9}{'by time':>9}{'survived':>10}{'%':>8}"
+HEADER = f"{'module':24}{'mutants':>9}{'killed':>9}{'by time':>9}{'survived':>10}{'%':>8}"
 
 
 def row(name: str, outcomes: list[Outcome]) -> str:
@@ -172,7 +219,7 @@ def row(name: str, outcomes: list[Outcome]) -> str:
     counts = Counter(each.status for each in outcomes if name in (each.module, "all"))
     number, killed = counts.total(), sum(counts[status] for status in KILLED)
     share = 100 * killed / max(number, 1)
-    return f"{name:20}{number:9}{killed:9}{counts['timeout']:9}{number - killed:10}{share:8.2f}"
+    return f"{name:24}{number:9}{killed:9}{counts['timeout']:9}{number - killed:10}{share:8.2f}"
 
 
 def judge(modules: list[str], outcomes: list[Outcome], equivalent: dict[Survivor, str]) -> Iterator[str]:
@@ -180,7 +227,7 @@ def judge(modules: list[str], outcomes: list[Outcome], equivalent: dict[Survivor
     survivors = {each.survivor: each for each in outcomes if each.survivor}
     for survivor, outcome in survivors.items():
         if survivor not in equivalent:
-            place = f"vit_steps/{survivor.module}.py:{outcome.line}"
+            place = f"{path_of(survivor.module)}:{outcome.line}"
             yield f"{place}: {outcome.status}: {survivor.original}  ->  {survivor.mutant}"
     for listed in equivalent:
         if listed.module in modules and listed not in survivors:

@@ -16,7 +16,7 @@ from matplotlib import pyplot as plt
 from matplotlib.colors import CSS4_COLORS, to_rgb
 from skimage.color import deltaE_ciede2000, rgb2lab
 
-from vit_steps import plots
+from vit_steps.looking import plots
 from vit_steps.training import History
 
 ROOT = Path(__file__).parent.parent
@@ -68,7 +68,7 @@ def contrast(one, other) -> float:
 
 @pytest.fixture(autouse=True)
 def _lesson_style():
-    with plt.style.context("vit_steps.lesson"):
+    with plt.style.context("vit_steps.looking.lesson"):
         yield
     plt.close("all")
 
@@ -200,9 +200,14 @@ def test_colours_are_found_in_a_program():
     }
 
 
-@pytest.mark.parametrize("module", sorted(path.stem for path in PACKAGE.glob("*.py")))
-def test_a_module_uses_only_colours_that_were_looked_at(module):
-    used = colours_in((PACKAGE / f"{module}.py").read_text(encoding="utf-8"))
+def below_the_package(*suffixes: str) -> list[str]:
+    paths = (path for path in PACKAGE.rglob("*") if path.suffix in suffixes)
+    return sorted(path.relative_to(PACKAGE).as_posix() for path in paths)
+
+
+@pytest.mark.parametrize("name", below_the_package(".py"))
+def test_a_module_uses_only_colours_that_were_looked_at(name):
+    used = colours_in((PACKAGE / name).read_text(encoding="utf-8"))
     assert used - {"cividis"} <= LOOKED_AT
 
 
@@ -213,9 +218,7 @@ def test_a_lesson_uses_only_colours_that_were_looked_at(path):
     assert used <= LOOKED_AT
 
 
-@pytest.mark.parametrize(
-    "name", sorted(path.name for path in PACKAGE.iterdir() if path.suffix in {".css", ".js"})
-)
+@pytest.mark.parametrize("name", below_the_package(".css", ".js"))
 def test_a_widget_uses_only_colours_that_were_looked_at(name):
     text = (PACKAGE / name).read_text(encoding="utf-8")
     in_scripts = {word for word in re.findall(r'"(\w+)"', text) if word in CSS4_COLORS}
@@ -226,9 +229,8 @@ def test_a_widget_uses_only_colours_that_were_looked_at(name):
 
 
 def test_the_ring_around_the_control_in_focus_is_seen_in_light_and_dark():
-    (ring,) = re.findall(
-        rf"outline: 3px solid ({HEX})", (PACKAGE / "widgets.css").read_text(encoding="utf-8")
-    )
+    dress = (PACKAGE / "looking" / "widgets" / "widgets.css").read_text(encoding="utf-8")
+    (ring,) = re.findall(rf"outline: 3px solid ({HEX})", dress)
     for ground in ("white", "#111111"):  # JupyterLab's light theme and its dark one
         assert contrast(ring, ground) >= GRAPHICS
 

@@ -118,31 +118,31 @@ TOKENS, LOGITS, LABELS = torch.zeros(2, 5, 8), torch.zeros(10), list("abcdefghij
 @pytest.mark.parametrize(
     ("function", "arguments", "error", "message"),
     [
-        (pool_cls, (TOKENS[:, :0],), ValueError, "tokens has 0 tokens, pool_cls needs at least 1"),
+        (pool_cls, (TOKENS[:, :0],), ValueError, "number of tokens must be at least 1, got 0"),
         (pool_cls, (TOKENS[0],), ValueError, "tokens must have the axes (batch tokens dim), got shape (5, 8)"),
         (pool_cls, (TOKENS.long(),), TypeError, "tokens must be floating point, got torch.int64"),
         (pool_cls, (TOKENS.numpy(),), TypeError, "tokens must be a torch.Tensor, not ndarray"),
-        (pool_mean, (TOKENS[:, :1],), ValueError, "tokens has 1 tokens, pool_mean needs at least 2"),
+        (pool_mean, (TOKENS[:, :1],), ValueError, "number of tokens must be at least 2, got 1: the CLS token does not count"),
         (pool_mean, (TOKENS[0],), ValueError, "tokens must have the axes (batch tokens dim), got shape (5, 8)"),
         (pool_mean, (None,), TypeError, "tokens must be a torch.Tensor, not NoneType"),
-        (classify, (TOKENS[:, :0], nn.Identity(), nn.Identity()), ValueError, "tokens has 0 tokens, classify needs at least 1"),
+        (classify, (TOKENS[:, :0], nn.Identity(), nn.Identity()), ValueError, "number of tokens must be at least 1, got 0"),
         (classify, (TOKENS[0], nn.Identity(), nn.Identity()), ValueError, "tokens must have the axes (batch tokens dim), got shape (5, 8)"),
         (classify, (TOKENS, None, nn.Identity()), TypeError, "norm must be callable, not NoneType"),
         (classify, (TOKENS, nn.Identity(), 10), TypeError, "head must be callable, not int"),
         (classify, (TOKENS, print, nn.Identity()), TypeError, "norm must give a torch.Tensor, not NoneType"),
         (classify, (TOKENS, nn.Identity(), list), TypeError, "head must give a torch.Tensor, not list"),
         (classify, (TOKENS.cfloat(), nn.Identity(), nn.Identity()), TypeError, "tokens must be floating point, got torch.complex64"),
-        (top_k, (LOGITS, LABELS, 11), ValueError, "k 11 is more than the 10 classes"),
+        (top_k, (LOGITS, LABELS, 11), ValueError, "k 11 is more than logits classes 10"),
         (top_k, (LOGITS, LABELS, 0), ValueError, "k must be at least 1, got 0"),
         (top_k, (LOGITS, LABELS, -1), ValueError, "k must be at least 1, got -1"),
         (top_k, (LOGITS, LABELS, 2.0), TypeError, "k must be an integer, got 2.0"),
         (top_k, (LOGITS, LABELS, True), TypeError, "k must be an integer, got True"),
-        (top_k, (LOGITS, LABELS[:9]), ValueError, "labels has 9 names, logits has 10 classes"),
-        (top_k, (LOGITS, [*LABELS, "k"]), ValueError, "labels has 11 names, logits has 10 classes"),
+        (top_k, (LOGITS, LABELS[:9]), ValueError, "number of labels 9 is not logits classes 10"),
+        (top_k, (LOGITS, [*LABELS, "k"]), ValueError, "number of labels 11 is not logits classes 10"),
         (top_k, (LOGITS, 10), TypeError, "labels must be a sequence of names, not int"),
-        (top_k, (LOGITS[:0], []), ValueError, "k 5 is more than the 0 classes"),
-        (top_k, (LOGITS.expand(2, -1), LABELS), ValueError, "logits must be those of one image, (classes,) or (1, classes), got shape (2, 10)"),
-        (top_k, (LOGITS[0], LABELS), ValueError, "logits must be those of one image, (classes,) or (1, classes), got shape ()"),
+        (top_k, (LOGITS[:0], []), ValueError, "k 5 is more than logits classes 0"),
+        (top_k, (LOGITS.expand(2, -1), LABELS), ValueError, "logits must have the axes (classes) or (1 classes), got shape (2, 10)"),
+        (top_k, (LOGITS[0], LABELS), ValueError, "logits must have the axes (classes) or (1 classes), got shape ()"),
         (top_k, (LOGITS.long(), LABELS), TypeError, "logits must be floating point, got torch.int64"),
         (top_k, (np.zeros(10), LABELS), TypeError, "logits must be a torch.Tensor, not ndarray"),
         (top_k, (LOGITS.to("meta"), LABELS), ValueError, "logits is on the meta device: it holds no numbers"),
@@ -159,5 +159,7 @@ def test_the_door_names_what_is_wrong(function, arguments, error, message):
 
 @pytest.mark.usefixtures("doors_only")
 def test_too_few_tokens_for_the_mean_are_named_by_the_pool():
-    with pytest.raises(ValueError, match="tokens has 1 tokens, pool_mean needs at least 2"):
+    with pytest.raises(
+        ValueError, match="number of tokens must be at least 2, got 1: the CLS token does not count"
+    ):
         classify(TOKENS[:, :1], nn.Identity(), nn.Identity(), pool=pool_mean)

@@ -39,7 +39,7 @@ def random_tokens(batch, tokens, dim):
 
 
 @fixed_budget
-@given(st.integers(0, 3), st.integers(0, 5), st.integers(1, 5), st.integers(0, 5))
+@given(st.integers(0, 3), st.integers(0, 5), st.integers(1, 5), st.integers(1, 5))
 def test_merge_heads_inverts_split_heads(batch, tokens, num_heads, head_dim):
     together = torch.randn(batch, tokens, num_heads * head_dim)
     heads = split_heads(together, num_heads)
@@ -276,8 +276,8 @@ def one_component(tokens):
 @pytest.mark.parametrize(
     ("function", "arguments", "error", "message"),
     [
-        (split_heads, (TOKENS, 5), ValueError, "dim 12 of tokens is not a multiple of num_heads 5"),
-        (split_heads, (TOKENS, 24), ValueError, "dim 12 of tokens is not a multiple of num_heads 24"),
+        (split_heads, (TOKENS, 5), ValueError, "tokens dim 12 is not a multiple of num_heads 5"),
+        (split_heads, (TOKENS, 24), ValueError, "tokens dim 12 is not a multiple of num_heads 24"),
         (split_heads, (TOKENS, 0), ValueError, "num_heads must be at least 1, got 0"),
         (split_heads, (TOKENS, -3), ValueError, "num_heads must be at least 1, got -3"),
         (split_heads, (TOKENS, 3.0), TypeError, "num_heads must be an integer, got 3.0"),
@@ -289,8 +289,8 @@ def one_component(tokens):
         (attention_weights, (HEADS, HEADS[..., :2]), ValueError, "query has head_dim 4, key has head_dim 2"),
         (attention_weights, (HEADS, HEADS[:, :2]), ValueError, "query has heads 3, key has heads 2"),
         (attention_weights, (HEADS, HEADS[:1]), ValueError, "query has batch 2, key has batch 1"),
-        (attention_weights, (HEADS[..., :0], HEADS[..., :0]), ValueError, "head_dim must be at least 1, got 0"),
-        (attention_weights, (TOKENS, HEADS), ValueError, "query must have the axes (batch heads tokens head_dim), got shape (2, 5, 12)"),
+        (attention_weights, (HEADS[..., :0], HEADS[..., :0]), ValueError, "query head_dim must be at least 1, got 0"),
+        (attention_weights, (TOKENS, HEADS), ValueError, "query must have the axes (batch heads queries head_dim), got shape (2, 5, 12)"),
         (attention_weights, (HEADS, HEADS.numpy()), TypeError, "key must be a torch.Tensor, not ndarray"),
         (attention_weights, (HEADS.long(), HEADS), TypeError, "query must be floating point, got torch.int64"),
         (attention_weights, (HEADS, HEADS.double()), TypeError, "query is torch.float32, key is torch.float64: they must be the same"),
@@ -299,10 +299,10 @@ def one_component(tokens):
             case
             for attend in (self_attention, fused_attention)
             for case in [
-                (attend, (TOKENS, WIDE, PROJ, 3), ValueError, "qkv gave width 20 for tokens of dim 12, 36 is needed"),
-                (attend, (TOKENS, lambda t: (t, t, t), PROJ, 3), TypeError, "what qkv gave must be a torch.Tensor, not tuple"),
-                (attend, (TOKENS, lambda t: t[0], PROJ, 3), ValueError, "what qkv gave must have the axes (batch tokens 3*dim), got shape (5, 12)"),
-                (attend, (TOKENS, QKV, PROJ, 5), ValueError, "dim 12 of tokens is not a multiple of num_heads 5"),
+                (attend, (TOKENS, WIDE, PROJ, 3), ValueError, "qkv gave shape (2, 5, 20), (batch tokens 3*dim) is (2, 5, 36) here"),
+                (attend, (TOKENS, lambda t: (t, t, t), PROJ, 3), TypeError, "qkv must give a torch.Tensor, not tuple"),
+                (attend, (TOKENS, lambda t: t[0], PROJ, 3), ValueError, "qkv gave shape (5, 12), (batch tokens 3*dim) is (2, 5, 36) here"),
+                (attend, (TOKENS, QKV, PROJ, 5), ValueError, "tokens dim 12 is not a multiple of num_heads 5"),
                 (attend, (TOKENS, None, PROJ, 3), TypeError, "qkv must be callable, not NoneType"),
                 (attend, (TOKENS, QKV, 1, 3), TypeError, "proj must be callable, not int"),
                 (attend, (TOKENS, QKV, nothing, 3), TypeError, "proj must give a torch.Tensor, not NoneType"),
@@ -311,11 +311,11 @@ def one_component(tokens):
                 (attend, (None, QKV, PROJ, 3), TypeError, "tokens must be a torch.Tensor, not NoneType"),
             ]
         ],
-        (encoder_block, (TOKENS, PROJ, PROJ, PROJ, PROJ), TypeError, "attn must return (tokens, weights), got Tensor"),
-        (encoder_block, (TOKENS, PROJ, lambda t: (t, t, t), PROJ, PROJ), TypeError, "attn must return (tokens, weights), got tuple"),
+        (encoder_block, (TOKENS, PROJ, PROJ, PROJ, PROJ), TypeError, "attn must return a tuple of 2, got Tensor"),
+        (encoder_block, (TOKENS, PROJ, lambda t: (t, t, t), PROJ, PROJ), TypeError, "attn must return a tuple of 2, got a tuple of 3"),
         (encoder_block, (TOKENS, PROJ, lambda t: ([1], t), PROJ, PROJ), TypeError, "attn must give a torch.Tensor, not list"),
-        (encoder_block, (TOKENS, PROJ, lambda t: (t[:, :1], t), PROJ, PROJ), ValueError, "attn gave shape (2, 1, 12) for tokens of shape (2, 5, 12)"),
-        (encoder_block, (TOKENS, PROJ, attn, PROJ, one_component), ValueError, "mlp gave shape (2, 5, 1) for tokens of shape (2, 5, 12)"),
+        (encoder_block, (TOKENS, PROJ, lambda t: (t[:, :1], t), PROJ, PROJ), ValueError, "attn gave shape (2, 1, 12), (batch tokens dim) is (2, 5, 12) here"),
+        (encoder_block, (TOKENS, PROJ, attn, PROJ, one_component), ValueError, "mlp gave shape (2, 5, 1), (batch tokens dim) is (2, 5, 12) here"),
         (encoder_block, (TOKENS[0], PROJ, attn, PROJ, PROJ), ValueError, "tokens must have the axes (batch tokens dim), got shape (5, 12)"),
         (encoder_block, (TOKENS.bool(), PROJ, attn, PROJ, PROJ), TypeError, "tokens must be floating point, got torch.bool"),
         *[
@@ -327,17 +327,17 @@ def one_component(tokens):
                 (block, (TOKENS, PROJ, see, 1, PROJ), TypeError, "norm2 must be callable, not int"),
                 (block, (TOKENS, PROJ, see, PROJ, []), TypeError, "mlp must be callable, not list"),
                 (block, (TOKENS, nothing, see, PROJ, PROJ), TypeError, "norm1 must give a torch.Tensor, not NoneType"),
-                (block, (TOKENS, one_component, see, PROJ, PROJ), ValueError, "norm1 gave shape (2, 5, 1) for tokens of shape (2, 5, 12)"),
+                (block, (TOKENS, one_component, see, PROJ, PROJ), ValueError, "norm1 gave shape (2, 5, 1), (batch tokens dim) is (2, 5, 12) here"),
                 (block, (TOKENS, PROJ, see, nothing, PROJ), TypeError, "norm2 must give a torch.Tensor, not NoneType"),
                 (block, (TOKENS, PROJ, see, PROJ, nothing), TypeError, "mlp must give a torch.Tensor, not NoneType"),
             ]
         ],
-        (cls_block, (TOKENS, PROJ, attn, PROJ, PROJ), ValueError, "attn gave shape (2, 5, 12) for tokens of shape (2, 1, 12)"),
-        (cls_block, (TOKENS, PROJ, one_row, PROJ, one_component), ValueError, "mlp gave shape (2, 1, 1) for tokens of shape (2, 1, 12)"),
-        (cls_block, (TOKENS, PROJ, PROJ, PROJ, PROJ), TypeError, "attn must return (tokens, weights), got Tensor"),
+        (cls_block, (TOKENS, PROJ, attn, PROJ, PROJ), ValueError, "attn gave shape (2, 5, 12), (batch 1 dim) is (2, 1, 12) here"),
+        (cls_block, (TOKENS, PROJ, one_row, PROJ, one_component), ValueError, "mlp gave shape (2, 1, 1), (batch 1 dim) is (2, 1, 12) here"),
+        (cls_block, (TOKENS, PROJ, PROJ, PROJ, PROJ), TypeError, "attn must return a tuple of 2, got Tensor"),
         (cls_block, (TOKENS[0], PROJ, one_row, PROJ, PROJ), ValueError, "tokens must have the axes (batch tokens dim), got shape (5, 12)"),
         (cls_block, (TOKENS.bool(), PROJ, one_row, PROJ, PROJ), TypeError, "tokens must be floating point, got torch.bool"),
-        (partial(fused_attention, num_queries=6), (TOKENS, QKV, PROJ, 3), ValueError, "num_queries 6 is more than the 5 tokens"),
+        (partial(fused_attention, num_queries=6), (TOKENS, QKV, PROJ, 3), ValueError, "num_queries 6 is more than number of tokens 5"),
         (partial(fused_attention, num_queries=0), (TOKENS, QKV, PROJ, 3), ValueError, "num_queries must be at least 1, got 0"),
         (partial(fused_attention, num_queries=True), (TOKENS, QKV, PROJ, 3), TypeError, "num_queries must be an integer, got True"),
         (encoder_block, ("tokens", PROJ, attn, PROJ, PROJ), TypeError, "tokens must be a torch.Tensor, not str"),

@@ -18,6 +18,8 @@ import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
+from vit_steps.files.writing import write_whole
+
 NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
 WIDGET_ID = re.compile(r"\b[0-9a-f]{32}\b")
 
@@ -70,9 +72,7 @@ def normalise(notebook):
 
 
 def write(notebook, path: Path) -> None:
-    unfinished = path.with_suffix(".unfinished")
-    nbformat.write(notebook, unfinished)
-    os.replace(unfinished, path)
+    write_whole(path, lambda draft: nbformat.write(notebook, draft))
 
 
 def main(names: list[str]) -> int:

@@ -4,10 +4,7 @@ The pages hold what the notebooks store. A folder that is there already is repla
 """
 
 import argparse
-import json
-import re
 import sys
-import tempfile
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,6 +14,8 @@ import jinja2
 import lesson_html
 import nbformat
 from live_widgets import live_widgets
+
+from vit_steps.files.writing import write_folder
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS, PAGES = ROOT / "notebooks", Path(__file__).parent / "pages"
@@ -78,13 +77,13 @@ class Lesson:
 
 
 def environment() -> jinja2.Environment:
-    env = jinja2.Environment(loader=jinja2.FileSystemLoader(PAGES), undefined=jinja2.StrictUndefined)
-    for name in ("markdown", "python", "picture", "kind", "text"):
+    """Templates in which every text is escaped, unless one of the filters below made HTML of it."""
+    env = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(PAGES), undefined=jinja2.StrictUndefined, autoescape=True
+    )
+    for name in ("words", "inline", "printed", "python", "picture", "without_ids", "kind", "text"):
         env.filters[name] = getattr(lesson_html, name)
     env.filters["shows_code"] = deck.shows_code
-    env.filters["without_ids"] = lambda html: re.sub(r'(<h\d) id="[^"]*"', r"\1", html)
-    # "</" would end the script that holds the data.
-    env.filters["json"] = lambda value: json.dumps(value).replace("</", r"<\/")
     return env
 
 
@@ -114,7 +113,7 @@ def copy_assets(folder: Path) -> None:
     """Copy what the pages load; bytes alone, since a checkout may be read-only and the copy must not be."""
     assets = PAGES / "assets"
     copies = {path: folder / path.relative_to(PAGES) for path in assets.rglob("*") if path.is_file()}
-    copies[ROOT / "vit_steps" / "widgets.css"] = folder / "assets" / "widgets.css"
+    copies[ROOT / "vit_steps" / "looking" / "widgets" / "widgets.css"] = folder / "assets" / "widgets.css"
     for path, copy in copies.items():
         copy.parent.mkdir(parents=True, exist_ok=True)
         copy.write_bytes(path.read_bytes())
@@ -125,15 +124,9 @@ def write(path: Path, text: str) -> None:
     path.write_text(text, encoding="utf-8", newline="\n")
 
 
-def replace(folder: Path, build) -> None:
-    """Build beside the folder and put the new one in its place when it is whole."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as temporary:
-        new, old = Path(temporary) / "new", Path(temporary) / "old"
-        build(new)
-        if folder.exists():
-            folder.rename(old)
-        new.rename(folder)
+def is_ours(folder: Path) -> bool:
+    """Whether nothing is lost when the folder is replaced: it holds pages, or nothing at all."""
+    return not folder.exists() or (folder / "index.html").exists() or not any(folder.iterdir())
 
 
 def main(arguments: list[str]) -> None:
@@ -144,7 +137,9 @@ def main(arguments: list[str]) -> None:
     lessons = [Lesson(path) for path in sorted(NOTEBOOKS.glob("*.ipynb"))]
     build = {"site": build_site, "slides": build_slides}[chosen.what]
     out = (chosen.out or ROOT / chosen.what).resolve()
-    replace(out, lambda folder: build(folder, lessons))
+    if not is_ours(out):
+        parser.error(f"{out} holds other things than pages; name a new folder, or an empty one")
+    write_folder(out, lambda folder: build(folder, lessons))
     print(f"{out / 'index.html'}")
 
 

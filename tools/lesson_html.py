@@ -1,9 +1,13 @@
-"""What a page is made of: Markdown with formulas, Python in colour, the pictures that a notebook stores."""
+"""What a page is made of: Markdown with formulas, Python in colour, the pictures that a notebook stores.
+
+What is given back as ``Markup`` is HTML and goes into a page as it is. Everything else is text: the templates
+escape it.
+"""
 
 import re
-from html import escape
 
 from latex2mathml.converter import convert
+from markupsafe import Markup
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 from pygments import highlight
 from pygments.formatters import HtmlFormatter
@@ -22,8 +26,8 @@ PROGRESS_BAR = re.compile(r"\s*\d+%\|")
 class LessonRenderer(IPythonRenderer):
     """Formulas become MathML, which browsers draw without a script; links lead from page to page."""
 
-    def __init__(self):
-        super().__init__(escape=False, exclude_anchor_links=True)
+    def __init__(self, *, escape: bool):
+        super().__init__(escape=escape, exclude_anchor_links=True)
 
     def inline_math(self, body: str) -> str:
         """A formula among words."""
@@ -44,14 +48,34 @@ class LessonRenderer(IPythonRenderer):
         return super().link(text, url.replace(".ipynb", ".html"), title)
 
 
-def markdown(source: str) -> str:
-    html = MarkdownWithMath(renderer=LessonRenderer()).render(source)
+def words(source: str) -> Markup:
+    """Markdown that the author of a lesson wrote, HTML such as ``<details>`` included."""
+    return _markdown(source, escape=False)
+
+
+def printed(source: str) -> Markup:
+    """Markdown that a cell printed: names of files and classes may be in it, so HTML is only shown."""
+    return _markdown(source, escape=True)
+
+
+def inline(source: str) -> Markup:
+    """One line of Markdown within a paragraph."""
+    return Markup(str(words(source)).strip().removeprefix("<p>").removesuffix("</p>"))
+
+
+def without_ids(html: Markup) -> Markup:
+    """The same headings on several slides of one page: none can be the target of a link."""
+    return Markup(re.sub(r'(<h\d) id="[^"]*"', r"\1", str(html)))  # a Markup would escape what is put in
+
+
+def _markdown(source: str, *, escape: bool) -> Markup:
+    html = MarkdownWithMath(renderer=LessonRenderer(escape=escape)).render(source)
     html = STOP_BEHIND_FORMULA.sub(r'<span class="whole">\1</span>', html)
-    return FORMULA_IN_PARAGRAPH.sub(r"\1", html)
+    return Markup(FORMULA_IN_PARAGRAPH.sub(r"\1", html))
 
 
-def python(source: str) -> str:
-    return highlight(source, PythonLexer(), HtmlFormatter())
+def python(source: str) -> Markup:
+    return Markup(highlight(source, PythonLexer(), HtmlFormatter()))
 
 
 def formula(tex: str, display: str) -> str:
@@ -65,17 +89,17 @@ def slug(text: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", bare.lower()).strip("-")
 
 
-def sections(notebook) -> list[tuple[str, str]]:
+def sections(notebook) -> list[tuple[str, Markup]]:
     """Anchor and title of each section, in order."""
     headings = [
-        re.findall(r"<h2 id=\"(.*?)\">(.*?)</h2>", markdown(cell.source))
+        re.findall(r"<h2 id=\"(.*?)\">(.*?)</h2>", words(cell.source))
         for cell in notebook.cells
         if cell.cell_type == "markdown"
     ]
-    return [found for of_one_cell in headings for found in of_one_cell]
+    return [(anchor, Markup(title)) for of_one_cell in headings for anchor, title in of_one_cell]
 
 
-def picture(output) -> str:
+def picture(output) -> Markup:
     """A stored picture as an HTML image, with its alternative text.
 
     Raises:
@@ -85,7 +109,8 @@ def picture(output) -> str:
     if not said.get("alt", "").strip():
         raise ValueError("a picture has no alternative text: show it with show_figure(figure, alt=...)")
     data = output.data["image/png"].replace("\n", "")
-    return f'<img src="data:image/png;base64,{data}" alt="{escape(said["alt"])}" width="{said["width"]}">'
+    image = Markup('<img src="data:image/png;base64,{}" alt="{}" width="{}">')
+    return image.format(data, said["alt"], said["width"])
 
 
 def kind(output) -> str:

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import matplotlib
 from matplotlib import pyplot
-from PIL import Image
 
-from vit_steps.widgets import LessonWidget
+from vit_steps.looking.png import pack
+from vit_steps.looking.widgets import LessonWidget
 
 KERNEL_FREE = {"attention_explorer", "position_picker", "patch_size_slider"}
 
@@ -80,9 +80,3 @@ def encode(value):
     if isinstance(value, bytes):
         return {"base64": base64.b64encode(pack(value) if value.startswith(b"\x89PNG") else value).decode()}
     return [encode(part) for part in value] if isinstance(value, list) else value
-
-
-def pack(picture: bytes) -> bytes:
-    packed = io.BytesIO()
-    Image.open(io.BytesIO(picture)).convert("RGB").quantize(255).save(packed, format="png", optimize=True)
-    return packed.getvalue()

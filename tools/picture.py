@@ -6,9 +6,10 @@ import torch
 from matplotlib import pyplot as plt
 
 from vit_steps import position_similarity, sincos_position, top_k
-from vit_steps.attention_maps import attention_rollout
 from vit_steps.data import load_digits_images, load_photo
-from vit_steps.plots import plot_attention, plot_grid, plot_scores, plot_similarity, plot_tokens
+from vit_steps.files.writing import write_whole
+from vit_steps.looking.attention_maps import attention_rollout
+from vit_steps.looking.plots import plot_attention, plot_grid, plot_scores, plot_similarity, plot_tokens
 from vit_steps.training import load_checkpoint
 
 PICTURE = Path(__file__).resolve().parent.parent / ".github" / "five_steps.png"
@@ -29,8 +30,8 @@ def draw(axes) -> None:
 
 
 if __name__ == "__main__":
-    plt.style.use("vit_steps.lesson")
+    plt.style.use("vit_steps.looking.lesson")
     figure, axes = plt.subplots(1, 5, figsize=(15, 3), width_ratios=(1, 1.25, 1, 1, 0.9))
     draw(axes)
-    figure.savefig(PICTURE, dpi=110)
+    write_whole(PICTURE, lambda draft: figure.savefig(draft, dpi=110))
     print(PICTURE)

@@ -4,7 +4,6 @@ Importing this package loads torch and the five steps; data, plots, widgets and 
 as in ``from vit_steps.data import load_photo``.
 """
 
-from vit_steps.agreement import Agreement, compare
 from vit_steps.classification import classify, pool_cls, pool_mean, top_k
 from vit_steps.cls_token import prepend_cls, split_cls
 from vit_steps.encoder import (
@@ -16,6 +15,7 @@ from vit_steps.encoder import (
     self_attention,
     split_heads,
 )
+from vit_steps.looking.agreement import Agreement, compare
 from vit_steps.patch_embedding import (
     image2emb_conv,
     image2emb_naive,
@@ -26,6 +26,8 @@ from vit_steps.patch_embedding import (
 )
 from vit_steps.position_embedding import add_position, position_similarity, resize_position, sincos_position
 from vit_steps.vit import Trace, ViT
+
+__version__ = "0.2.0.dev0"  # pyproject.toml reads it from here
 
 __all__ = [
     "Agreement",

@@ -1,12 +1,15 @@
 """Step 2: prepend the CLS token, and take it off again."""
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from torch import Tensor
 
+from vit_steps.doors import door
 
+
+@door("cls_token copies is 1: one vector serves all images")
 def prepend_cls(
-    tokens: Float[Tensor, "batch patches dim"], cls_token: Float[Tensor, "1 1 dim"]
+    tokens: Float[Tensor, "batch patches dim"], cls_token: Float[Tensor, "copies 1 dim"]
 ) -> Float[Tensor, "batch tokens dim"]:
     """Put the class token in front of every sequence (ViT paper, equation 1; from BERT's [CLS]).
 
@@ -18,47 +21,20 @@ def prepend_cls(
         ``tokens = 1 + patches``, the CLS token first.
 
     Raises:
-        ValueError: "cls_token has shape (4, 1, 8), one vector for all images is (1, 1, 8)".
+        ValueError: "cls_token copies 4 is not 1: one vector serves all images".
         TypeError: an argument is not a tensor, or the two have different dtypes.
     """
-    _check_tokens(tokens)
-    _check_cls_token(cls_token, tokens)
-    return torch.cat([cls_token.expand(len(tokens), -1, -1), tokens], dim=1)
+    return torch.cat([cls_token.expand(tokens.shape[0], -1, -1), tokens], dim=1)
 
 
+@door("number of tokens is at least 1: the CLS token comes first")
 def split_cls(
-    tokens: Float[Tensor, "batch tokens dim"],
-) -> tuple[Float[Tensor, "batch dim"], Float[Tensor, "batch patches dim"]]:
+    tokens: Shaped[Tensor, "batch tokens dim"],
+) -> tuple[Shaped[Tensor, "batch dim"], Shaped[Tensor, "batch patches dim"]]:
     """Separate the CLS token from the patches: the inverse of :func:`prepend_cls`.
 
     Raises:
-        ValueError: "tokens has 0 tokens, the CLS token needs 1".
+        ValueError: "number of tokens must be at least 1, got 0: the CLS token comes first".
         TypeError: ``tokens`` is not a tensor.
     """
-    _check_tokens(tokens)
-    if tokens.shape[1] < 1:
-        raise ValueError(f"tokens has {tokens.shape[1]} tokens, the CLS token needs 1")
     return tokens[:, 0], tokens[:, 1:]
-
-
-def _check_tokens(tokens: Tensor) -> None:
-    if not isinstance(tokens, Tensor):
-        raise TypeError(f"tokens must be a torch.Tensor, not {type(tokens).__name__}")
-    if tokens.ndim != 3:
-        raise ValueError(f"tokens must have the axes (batch tokens dim), got shape {tuple(tokens.shape)}")
-
-
-def _check_cls_token(cls_token: Tensor, tokens: Tensor) -> None:
-    if not isinstance(cls_token, Tensor):
-        raise TypeError(f"cls_token must be a torch.Tensor, not {type(cls_token).__name__}")
-    expected = (1, 1, tokens.shape[2])
-    if cls_token.shape != expected:
-        raise ValueError(
-            f"cls_token has shape {tuple(cls_token.shape)}, one vector for all images is {expected}"
-        )
-    if cls_token.dtype != tokens.dtype:
-        raise TypeError(f"cls_token is {cls_token.dtype}, tokens is {tokens.dtype}: they must be the same")
-    if cls_token.device != tokens.device:
-        raise ValueError(
-            f"cls_token is on {cls_token.device}, tokens is on {tokens.device}: they must be on the same"
-        )

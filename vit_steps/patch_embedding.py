@@ -1,12 +1,13 @@
 """Step 1: image <-> patches -> patch embeddings, once naively and once as a convolution."""
 
-from numbers import Integral
-
 import torch.nn.functional as F
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
+from vit_steps.doors import door
 
+
+@door("image height is a multiple of patch_size", "image width is a multiple of patch_size")
 def image2patches(
     image: Shaped[Tensor, "batch channels height width"], patch_size: int
 ) -> Shaped[Tensor, "batch patches patch_dim"]:
@@ -25,11 +26,16 @@ def image2patches(
         ValueError: "image height 30 is not a multiple of patch_size 4".
         TypeError: ``image`` is not a tensor, or ``patch_size`` is not an integer.
     """
-    _check_image(image, patch_size)
     windows = image.unfold(2, patch_size, patch_size).unfold(3, patch_size, patch_size)
     return windows.permute(0, 2, 3, 1, 4, 5).flatten(3).flatten(1, 2)  # B C rows cols p p -> B N P
 
 
+@door(
+    "image_size height is a multiple of patch_size",
+    "image_size width is a multiple of patch_size",
+    "patches patch_dim is a multiple of patch_size squared",
+    "number of patches is image_size height * image_size width / patch_size squared",
+)
 def patches2image(
     patches: Shaped[Tensor, "batch patches patch_dim"], patch_size: int, image_size: tuple[int, int]
 ) -> Shaped[Tensor, "batch channels height width"]:
@@ -41,14 +47,17 @@ def patches2image(
         image_size: (height, width) of the image, in pixels.
 
     Raises:
-        ValueError: "patches holds 9 patches, image_size (8, 8) with patch_size 4 needs 4".
+        ValueError: "patches patch_dim 50 is not a multiple of patch_size 4 squared = 16", or too few patches
+            for ``image_size``.
         TypeError: ``patches`` is not a tensor, or a size is not an integer.
     """
-    rows, cols, channels = _check_patches(patches, patch_size, image_size)
-    blocks = patches.unflatten(2, (channels, patch_size, patch_size)).unflatten(1, (rows, cols))
+    blocks = patches.unflatten(2, (-1, patch_size, patch_size)).unflatten(
+        1, (-1, image_size[1] // patch_size)
+    )
     return blocks.permute(0, 3, 1, 4, 2, 5).flatten(4).flatten(2, 3)  # B rows cols C p p -> B C H W
 
 
+@door("weight patch_dim is channels * patch_size squared")
 def weight2kernel(
     weight: Shaped[Tensor, "patch_dim dim"], channels: int, patch_size: int
 ) -> Shaped[Tensor, "dim channels {patch_size} {patch_size}"]:
@@ -58,24 +67,24 @@ def weight2kernel(
     of the right shape with the wrong numbers in it.
 
     Raises:
-        ValueError: "weight has 48 rows, channels 1 * patch_size 4 squared is 16".
+        ValueError: "weight patch_dim 48 is not channels 1 * patch_size 4 squared = 16".
         TypeError: ``weight`` is not a tensor, or a size is not an integer.
     """
-    _check_weight(weight, channels, patch_size)
     return weight.T.unflatten(1, (channels, patch_size, patch_size))
 
 
+@door()
 def kernel2weight(kernel: Shaped[Tensor, "dim channels side side"]) -> Shaped[Tensor, "patch_dim dim"]:
     """Lay the kernels of a convolution out as the columns of a matrix: the inverse of :func:`weight2kernel`.
 
     Raises:
-        ValueError: "kernel must be square, got 4 x 5".
+        ValueError: "kernel has side 4 and side 5: they must be the same".
         TypeError: ``kernel`` is not a tensor.
     """
-    _check_kernel(kernel)
     return kernel.flatten(1).T
 
 
+@door("image channels is at least 1", "weight patch_dim is image channels * patch_size squared")
 def image2emb_naive(
     image: Float[Tensor, "batch channels height width"],
     patch_size: int,
@@ -84,14 +93,20 @@ def image2emb_naive(
     """Embed patches the way the paper writes it: flatten each patch, multiply by E (ViT paper, equation 1).
 
     Raises:
-        ValueError: "weight has 48 rows, channels 1 * patch_size 4 squared is 16", "image height 30 is not a
-            multiple of patch_size 4".
+        ValueError: "weight patch_dim 48 is not image channels 1 * patch_size 4 squared = 16", "image height
+            30 is not a multiple of patch_size 4".
         TypeError: a dtype that is not floating point, or two different ones.
     """
-    _check_embedding(image, patch_size, weight)
     return image2patches(image, patch_size) @ weight
 
 
+@door(
+    "stride is at most kernel side: the pixels between patches would be skipped",
+    "image height - kernel side is 0 or a multiple of stride",
+    "image width - kernel side is 0 or a multiple of stride",
+    "kernel channels is at least 1",
+    "kernel dim is at least 1",
+)
 def image2emb_conv(
     image: Float[Tensor, "batch channels height width"],
     kernel: Float[Tensor, "dim channels side side"],
@@ -105,119 +120,10 @@ def image2emb_conv(
         stride: step between patches, in pixels; less than the kernel's side makes patches overlap.
 
     Raises:
-        ValueError: "image height 30 is not a multiple of patch_size 4", "kernel has 1 channels, image has 3",
-            or "stride 8 is larger than the kernel's side 4: the pixels between patches would be skipped".
+        ValueError: "image height 30 - kernel side 4 = 26 is neither 0 nor a multiple of stride 4", "image has
+            channels 3, kernel has channels 1", "stride 8 is more than kernel side 4: the pixels between
+            patches would be skipped".
         TypeError: a dtype that is not floating point, or two different ones.
     """
-    _check_convolution(image, kernel, stride)
     feature_map = F.conv2d(image, kernel, stride=stride)
     return feature_map.flatten(2).transpose(1, 2)  # B D rows cols -> B N D
-
-
-def _check_axes(name: str, tensor: Tensor, axes: str) -> None:
-    if not isinstance(tensor, Tensor):
-        raise TypeError(f"{name} must be a torch.Tensor, not {type(tensor).__name__}")
-    if tensor.ndim != len(axes.split()):
-        raise ValueError(f"{name} must have the axes ({axes}), got shape {tuple(tensor.shape)}")
-
-
-def _check_alike(**tensors: Tensor) -> None:
-    (first, a), (second, b) = tensors.items()
-    for name, tensor in tensors.items():
-        if not tensor.is_floating_point():
-            raise TypeError(f"{name} must be floating point, got {tensor.dtype}")
-    if a.dtype != b.dtype:
-        raise TypeError(f"{first} is {a.dtype}, {second} is {b.dtype}: they must be the same")
-    if a.device != b.device:
-        raise ValueError(f"{first} is on {a.device}, {second} is on {b.device}: they must be on the same")
-
-
-def _check_positive(**sizes: int) -> None:
-    for name, size in sizes.items():
-        # To Python, True is an integer; here it never is what the caller meant.
-        if isinstance(size, bool) or not isinstance(size, Integral):
-            raise TypeError(f"{name} must be an integer, got {size!r}")
-        if size < 1:
-            raise ValueError(f"{name} must be at least 1, got {size}")
-
-
-def _check_image(image: Tensor, patch_size: int) -> None:
-    _check_axes("image", image, "batch channels height width")
-    _check_positive(patch_size=patch_size)
-    _check_multiples(image.shape[2:], patch_size, "image")
-
-
-def _check_multiples(image_size: tuple[int, int], patch_size: int, name: str) -> None:
-    for side, size in zip(("height", "width"), image_size, strict=True):
-        if size < 1 or size % patch_size:
-            raise ValueError(f"{name} {side} {size} is not a multiple of patch_size {patch_size}")
-
-
-def _check_patches(patches: Tensor, patch_size: int, image_size: tuple[int, int]) -> tuple[int, int, int]:
-    _check_axes("patches", patches, "batch patches patch_dim")
-    if not isinstance(image_size, (tuple, list)) or len(image_size) != 2:
-        raise TypeError(f"image_size must be (height, width), got {image_size!r}")
-    height, width = image_size
-    _check_positive(patch_size=patch_size, **{"image_size height": height, "image_size width": width})
-    _check_multiples((height, width), patch_size, "image_size")
-    _, num_patches, patch_dim = patches.shape
-    rows, cols = height // patch_size, width // patch_size
-    if num_patches != rows * cols:
-        raise ValueError(
-            f"patches holds {num_patches} patches, image_size {tuple(image_size)} "
-            f"with patch_size {patch_size} needs {rows * cols}"
-        )
-    if patch_dim % patch_size**2:
-        raise ValueError(
-            f"patch_dim {patch_dim} of patches is not a multiple of patch_size {patch_size} squared, "
-            f"{patch_size**2}"
-        )
-    return rows, cols, patch_dim // patch_size**2
-
-
-def _check_weight(weight: Tensor, channels: int, patch_size: int) -> None:
-    _check_axes("weight", weight, "patch_dim dim")
-    _check_positive(channels=channels, patch_size=patch_size)
-    patch_dim = channels * patch_size**2
-    if weight.shape[0] != patch_dim:
-        raise ValueError(
-            f"weight has {weight.shape[0]} rows, channels {channels} * patch_size {patch_size} squared "
-            f"is {patch_dim}"
-        )
-
-
-def _check_embedding(image: Tensor, patch_size: int, weight: Tensor) -> None:
-    _check_image(image, patch_size)
-    _check_weight(weight, image.shape[1], patch_size)
-    _check_alike(image=image, weight=weight)
-
-
-def _check_kernel(kernel: Tensor) -> None:
-    _check_axes("kernel", kernel, "dim channels side side")
-    if kernel.shape[2] != kernel.shape[3]:
-        raise ValueError(f"kernel must be square, got {kernel.shape[2]} x {kernel.shape[3]}")
-
-
-def _check_convolution(image: Tensor, kernel: Tensor, stride: int) -> None:
-    _check_axes("image", image, "batch channels height width")
-    _check_kernel(kernel)
-    _check_alike(image=image, kernel=kernel)
-    # Without channels conv2d gives no components at all, where the matrix product gives zeros.
-    dim, channels, side, _ = kernel.shape
-    _check_positive(stride=stride, kernel_dim=dim, kernel_channels=channels, kernel_side=side)
-    if kernel.shape[1] != image.shape[1]:
-        raise ValueError(f"kernel has {kernel.shape[1]} channels, image has {image.shape[1]}")
-    patch_size = kernel.shape[2]
-    if stride > patch_size:
-        raise ValueError(
-            f"stride {stride} is larger than the kernel's side {patch_size}: "
-            "the pixels between patches would be skipped"
-        )
-    if stride == patch_size:
-        _check_multiples(image.shape[2:], patch_size, "image")
-    for side, size in zip(("height", "width"), image.shape[2:], strict=True):
-        if size < patch_size or (size - patch_size) % stride:
-            raise ValueError(
-                f"image {side} {size} minus the kernel's side {patch_size} "
-                f"is not a multiple of stride {stride}"
-            )

@@ -1,13 +1,14 @@
 """Step 3: position embedding. Learned or sine-cosine, resized to other grids, compared with itself."""
 
-from numbers import Integral, Real
-
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from vit_steps.doors import door
 
+
+@door("number of tokens is at most table max_num_token")
 def add_position(
     tokens: Float[Tensor, "batch tokens dim"], table: Float[Tensor, "max_num_token dim"]
 ) -> Float[Tensor, "batch tokens dim"]:
@@ -21,15 +22,13 @@ def add_position(
         A new tensor: whoever still holds ``tokens`` sees no change.
 
     Raises:
-        ValueError: "table has 16 rows, tokens has 17 tokens".
+        ValueError: "number of tokens 17 is more than table max_num_token 16".
         TypeError: an argument is not a tensor, or the two have different dtypes.
     """
-    _check_axes("tokens", tokens, "batch tokens dim")
-    _check_axes("table", table, "max_num_token dim")
-    _check_table_fits(table, tokens)
     return tokens + table[: tokens.shape[1]]
 
 
+@door("dim is a multiple of 4: sine and cosine for two axes")
 def sincos_position(
     grid: tuple[int, int], dim: int, *, temperature: int | float = 10_000.0
 ) -> Float[Tensor, "patches dim"]:
@@ -49,11 +48,10 @@ def sincos_position(
         One row per patch, in row-major order, in torch's default dtype. There is no row for the CLS token.
 
     Raises:
-        ValueError: "dim 10 is not a multiple of 4".
+        ValueError: "dim 10 is not a multiple of 4: sine and cosine for two axes".
         TypeError: a size that is not an integer.
     """
-    rows, cols = _check_grid("grid", grid)
-    _check_sincos(dim, temperature)
+    rows, cols = grid
     omega = temperature ** -(torch.arange(dim // 4, dtype=torch.float64) / (dim // 4))
     col_angles = torch.arange(cols).repeat(rows)[:, None] * omega
     row_angles = torch.arange(rows).repeat_interleave(cols)[:, None] * omega
@@ -61,6 +59,11 @@ def sincos_position(
     return torch.cat(angles, dim=1).to(torch.get_default_dtype())
 
 
+@door(
+    "num_prefix is at least 0",
+    "table dim is at least 1",
+    "table old_tokens is num_prefix + old_grid rows * old_grid cols",
+)
 def resize_position(
     table: Float[Tensor, "old_tokens dim"],
     old_grid: tuple[int, int],
@@ -80,12 +83,9 @@ def resize_position(
         ``num_prefix + rows * cols`` rows, antialiased when the grid shrinks, the numbers that timm gives.
 
     Raises:
-        ValueError: "table has 16 rows, num_prefix 1 and old_grid (4, 4) need 17".
+        ValueError: "table old_tokens 16 is not num_prefix 1 + old_grid rows 4 * old_grid cols 4 = 17".
         TypeError: ``table`` is not a tensor, or a size is not an integer.
     """
-    _check_axes("table", table, "tokens dim")
-    old_grid, new_grid = _check_grid("old_grid", old_grid), _check_grid("new_grid", new_grid)
-    _check_rows(table, old_grid, num_prefix)
     prefix, places = table[:num_prefix], table[num_prefix:]
     picture = places.T.unflatten(1, old_grid)[None]  # N D -> 1 D rows cols
     # On the CPU, torch interpolates neither half nor bfloat16.
@@ -94,6 +94,7 @@ def resize_position(
     return torch.cat([prefix, resized[0].flatten(1).T])
 
 
+@door()
 def position_similarity(table: Float[Tensor, "tokens dim"]) -> Float[Tensor, "tokens tokens"]:
     """Cosine similarity of every position with every other (ViT paper, figure 7 centre).
 
@@ -104,66 +105,6 @@ def position_similarity(table: Float[Tensor, "tokens dim"]) -> Float[Tensor, "to
         ValueError: ``table`` does not have two axes.
         TypeError: ``table`` is not a tensor.
     """
-    _check_axes("table", table, "tokens dim")
     # In half precision F.normalize's epsilon is zero, and a row of zeros would be divided by it.
     directions = F.normalize(table.double(), dim=1)
     return (directions @ directions.T).to(table.dtype)
-
-
-def _check_axes(name: str, tensor: Tensor, axes: str) -> None:
-    if not isinstance(tensor, Tensor):
-        raise TypeError(f"{name} must be a torch.Tensor, not {type(tensor).__name__}")
-    if tensor.ndim != len(axes.split()):
-        raise ValueError(f"{name} must have the axes ({axes}), got shape {tuple(tensor.shape)}")
-    if not tensor.is_floating_point():
-        raise TypeError(f"{name} must be floating point, got {tensor.dtype}")
-
-
-def _check_table_fits(table: Tensor, tokens: Tensor) -> None:
-    if table.shape[0] < tokens.shape[1]:
-        raise ValueError(f"table has {table.shape[0]} rows, tokens has {tokens.shape[1]} tokens")
-    if table.shape[1] != tokens.shape[2]:
-        raise ValueError(f"table has dim {table.shape[1]}, tokens has dim {tokens.shape[2]}")
-    if table.dtype != tokens.dtype:
-        raise TypeError(f"table is {table.dtype}, tokens is {tokens.dtype}: they must be the same")
-    if table.device != tokens.device:
-        raise ValueError(
-            f"table is on {table.device}, tokens is on {tokens.device}: they must be on the same"
-        )
-
-
-def _check_integer(name: str, value: int, at_least: int) -> None:
-    # To Python, True is an integer; here it never is what the caller meant.
-    if isinstance(value, bool) or not isinstance(value, Integral):
-        raise TypeError(f"{name} must be an integer, got {value!r}")
-    if value < at_least:
-        raise ValueError(f"{name} must be at least {at_least}, got {value}")
-
-
-def _check_grid(name: str, grid: tuple[int, int]) -> tuple[int, int]:
-    if not isinstance(grid, (tuple, list)) or len(grid) != 2:
-        raise TypeError(f"{name} must be (rows, cols), got {grid!r}")
-    for axis, size in zip(("rows", "cols"), grid, strict=True):
-        _check_integer(f"{name} {axis}", size, at_least=1)
-    return tuple(grid)
-
-
-def _check_sincos(dim: int, temperature: int | float) -> None:
-    _check_integer("dim", dim, at_least=4)
-    if dim % 4:
-        raise ValueError(f"dim {dim} is not a multiple of 4: sine and cosine for two axes")
-    if isinstance(temperature, bool) or not isinstance(temperature, Real):
-        raise TypeError(f"temperature must be a number, got {temperature!r}")
-    if not 0 < temperature < float("inf"):
-        raise ValueError(f"temperature must be positive and finite, got {temperature}")
-
-
-def _check_rows(table: Tensor, grid: tuple[int, int], num_prefix: int) -> None:
-    _check_integer("num_prefix", num_prefix, at_least=0)
-    if table.shape[1] < 1:
-        raise ValueError(f"dim of table must be at least 1, got {table.shape[1]}")
-    needed = num_prefix + grid[0] * grid[1]
-    if table.shape[0] != needed:
-        raise ValueError(
-            f"table has {table.shape[0]} rows, num_prefix {num_prefix} and old_grid {grid} need {needed}"
-        )

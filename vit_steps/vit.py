@@ -2,8 +2,7 @@
 
 from collections import OrderedDict
 from functools import partial
-from numbers import Integral, Real
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -11,6 +10,7 @@ from torch import Tensor, nn
 
 from vit_steps.classification import classify, pool_cls, pool_mean
 from vit_steps.cls_token import prepend_cls
+from vit_steps.doors import door
 from vit_steps.encoder import cls_block, encoder_block, fused_attention, self_attention
 from vit_steps.patch_embedding import image2emb_conv
 from vit_steps.position_embedding import add_position
@@ -89,6 +89,13 @@ class Block(nn.Module):
         return encoder_block(tokens, self.norm1, self.attn.trace, self.norm2, self.mlp)
 
 
+def _of_the_models_size(self: "ViT", image: Tensor) -> None:
+    expected = (self.channels, *self.image_size)
+    if tuple(image.shape[1:]) != expected:
+        got, wanted = (" x ".join(map(str, sizes)) for sizes in (image.shape[1:], expected))
+        raise ValueError(f"image is {got}, the model was made for {wanted}")
+
+
 class ViT(nn.Module):
     """Vision Transformer (Dosovitskiy et al., arXiv 2010.11929), equal to timm's of the same size.
 
@@ -120,6 +127,13 @@ class ViT(nn.Module):
         torch.Size([2, 10])
     """
 
+    @door(
+        "image_size height is a multiple of patch_size",
+        "image_size width is a multiple of patch_size",
+        "dim is a multiple of num_heads",
+        "num_classes is at least 0",
+        "eps is below 1",
+    )
     def __init__(
         self,
         *,
@@ -131,13 +145,13 @@ class ViT(nn.Module):
         num_heads: int,
         mlp_dim: int,
         num_classes: int,
-        pool: str = "cls",
+        pool: Literal["cls", "mean"] = "cls",
         eps: float = 1e-6,
     ):
         super().__init__()
         sizes = {"patch_size": patch_size, "channels": channels, "dim": dim, "depth": depth}
         sizes |= {"num_heads": num_heads, "mlp_dim": mlp_dim}
-        self.image_size = _check_arguments(image_size, sizes, num_classes, pool, eps)
+        self.image_size = (image_size, image_size) if isinstance(image_size, int) else tuple(image_size)
         self.patch_size, self.channels, self.pool = patch_size, channels, pool
         self.grid = (self.image_size[0] // patch_size, self.image_size[1] // patch_size)
         self.config = {"image_size": self.image_size, **sizes}
@@ -162,6 +176,7 @@ class ViT(nn.Module):
         for parameter in small:
             nn.init.trunc_normal_(parameter, std=0.02)
 
+    @door(_of_the_models_size)
     def forward(self, image: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch classes"]:
         """Classify images, fast: if the CLS token is pooled, the last block computes nothing else.
 
@@ -169,7 +184,6 @@ class ViT(nn.Module):
             ValueError: "image is 3 x 32 x 30, the model was made for 3 x 32 x 32".
             TypeError: ``image`` is not a floating-point tensor.
         """
-        self._check_image(image)
         tokens = add_position(prepend_cls(self.patch_embed(image), self.cls_token), self.pos_embed[0])
         *blocks, last = self.blocks
         for block in blocks:
@@ -177,6 +191,7 @@ class ViT(nn.Module):
         tokens = last(tokens, cls_only=self.pool == "cls")
         return classify(tokens, self.norm, self.head, pool=POOLS[self.pool])
 
+    @door(_of_the_models_size)
     def trace(self, image: Float[Tensor, "batch channels height width"]) -> Trace:
         """Classify images and keep what each step gave, every attention weight included.
 
@@ -185,7 +200,6 @@ class ViT(nn.Module):
 
         Raises: as :meth:`forward`.
         """
-        self._check_image(image)
         patches = self.patch_embed(image)
         with_cls = prepend_cls(patches, self.cls_token)
         encoded = with_position = add_position(with_cls, self.pos_embed[0])
@@ -195,50 +209,3 @@ class ViT(nn.Module):
             attention.append(weights)
         logits = classify(encoded, self.norm, self.head, pool=POOLS[self.pool])
         return Trace(patches, with_cls, with_position, torch.stack(attention, dim=1), encoded, logits)
-
-    def _check_image(self, image: Tensor) -> None:
-        if not isinstance(image, Tensor):
-            raise TypeError(f"image must be a torch.Tensor, not {type(image).__name__}")
-        if image.ndim != 4:
-            raise ValueError(
-                f"image must have the axes (batch channels height width), got shape {tuple(image.shape)}"
-            )
-        expected = (self.channels, *self.image_size)
-        if tuple(image.shape[1:]) != expected:
-            got, wanted = (" x ".join(map(str, sizes)) for sizes in (image.shape[1:], expected))
-            raise ValueError(f"image is {got}, the model was made for {wanted}")
-
-
-def _check_arguments(
-    image_size: int | tuple[int, int], sizes: dict[str, int], num_classes: int, pool: str, eps: float
-) -> tuple[int, int]:
-    pair = tuple(image_size) if isinstance(image_size, (tuple, list)) else (image_size, image_size)
-    if len(pair) != 2:
-        raise ValueError(f"image_size must be one number or (height, width), got {image_size!r}")
-    height, width = pair
-    for name, size in {"image_size height": height, "image_size width": width, **sizes}.items():
-        _check_integer(name, size, at_least=1)
-    _check_integer("num_classes", num_classes, at_least=0)
-    _check_multiple("image_size height", height, "patch_size", sizes["patch_size"])
-    _check_multiple("image_size width", width, "patch_size", sizes["patch_size"])
-    _check_multiple("dim", sizes["dim"], "num_heads", sizes["num_heads"])
-    if pool not in tuple(POOLS):  # a tuple, because a list cannot be looked up in a dict
-        raise ValueError(f"pool must be one of {', '.join(POOLS)}, got {pool!r}")
-    if not isinstance(eps, Real):
-        raise TypeError(f"eps must be a number, got {eps!r}")
-    if not 0 < eps < 1:
-        raise ValueError(f"eps must lie between 0 and 1, got {eps}")
-    return pair
-
-
-def _check_integer(name: str, size: int, at_least: int) -> None:
-    # To Python, True is an integer; here it never is what the caller meant.
-    if isinstance(size, bool) or not isinstance(size, Integral):
-        raise TypeError(f"{name} must be an integer, got {size!r}")
-    if size < at_least:
-        raise ValueError(f"{name} must be at least {at_least}, got {size}")
-
-
-def _check_multiple(name: str, size: int, of: str, unit: int) -> None:
-    if size % unit:
-        raise ValueError(f"{name} {size} is not a multiple of {of} {unit}")

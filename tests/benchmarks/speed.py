@@ -41,6 +41,7 @@ from tests.references import (
 )
 from vit_steps import ViT, image2emb_conv, image2emb_naive
 from vit_steps.data import load_digits_images
+from vit_steps.files.writing import write_table
 from vit_steps.patch_embedding import kernel2weight
 from vit_steps.training import digits_model, fit
 
@@ -445,12 +446,7 @@ def write(rows: list[Row], path: Path) -> None:
             lines = [line for line in csv.DictReader(file) if line["part"] not in {row.part for row in rows}]
     lines += [here | row._asdict() | {"figure": short(row.figure), "ratio": short(row.ratio)} for row in rows]
     lines.sort(key=lambda line: list(PARTS).index(line["part"]))
-    unfinished = path.with_suffix(".unfinished")
-    with open(unfinished, "w", newline="") as file:
-        writer = csv.DictWriter(file, [*here, *Row._fields], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(lines)
-    os.replace(unfinished, path)
+    write_table(path, [*here, *Row._fields], lines)
 
 
 def short(number: float | None) -> str:

@@ -9,7 +9,6 @@ scrolled elsewhere, or the cell below stands elsewhere, than before the key.
 """
 
 import argparse
-import csv
 import datetime
 import os
 import platform
@@ -23,6 +22,8 @@ import nbformat
 sys.path.append(str(Path(__file__).parents[1] / "browser"))
 import lab_driver
 
+from vit_steps.files.writing import write_table
+
 COMMAND = "python tests/benchmarks/widget_latency.py"
 TABLE = Path(__file__).with_suffix(".csv")
 PRESSES = 20
@@ -32,11 +33,11 @@ import ipywidgets
 import torch
 from matplotlib import pyplot as plt
 from vit_steps import position_similarity, sincos_position
-from vit_steps.attention_maps import cls_attention
+from vit_steps.looking.attention_maps import cls_attention
 from vit_steps.data import load_digits_images, load_photo
 from vit_steps.training import load_checkpoint
-from vit_steps.widgets import *
-from vit_steps.widgets import _cut, _draw_cost, _draw_grid, _draw_sequence
+from vit_steps.looking.widgets import *
+from vit_steps.looking.widgets.slider import _cut, _draw_cost, _draw_grid, _draw_sequence
 
 model, (images, _) = load_checkpoint(), load_digits_images("test")
 SIZES = (112, 56, 32, 28, 16, 14, 8, 7)
@@ -49,7 +50,7 @@ def answer(image):
 
 
 def figure_of(patch_size):
-    with plt.style.context("vit_steps.lesson"):
+    with plt.style.context("vit_steps.looking.lesson"):
         ratios = {"height_ratios": (1, 2), "width_ratios": (3, 4)}
         figure, axes = plt.subplot_mosaic("ps;pc", figsize=(9, 3.8), **ratios)
         _draw_grid(photo[0], patch_size, axes["p"])
@@ -170,15 +171,6 @@ def measure_all(folder: Path) -> list[dict]:
         return rows
 
 
-def write(rows: list[dict], path: Path) -> None:
-    part = path.with_suffix(".part")
-    with open(part, "w", newline="", encoding="utf-8") as file:
-        table = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        table.writeheader()
-        table.writerows(rows)
-    os.replace(part, path)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--out", type=Path, default=TABLE, help="the CSV to write")
@@ -191,7 +183,7 @@ def main() -> None:
     for row in rows:
         shown = f"{row['median_ms']:>8}{row['worst_ms']:>8}{row['goal_ms']:>6}{row['goal']:>8}"
         print(f"{row['widget']:32}{shown}{row['blank_frames']:14}{row['jumps']:7}")
-    write(rows, options.out)
+    write_table(options.out, COLUMNS, rows)
 
 
 if __name__ == "__main__":

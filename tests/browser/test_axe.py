@@ -8,8 +8,8 @@ import offline_pages
 import pytest
 from test_widgets_alone import MAKERS, show
 
+from vit_steps.looking.widgets import live_curve
 from vit_steps.training import History
-from vit_steps.widgets import live_curve
 
 if lab_driver.missing():
     pytest.skip(lab_driver.missing(), allow_module_level=True)

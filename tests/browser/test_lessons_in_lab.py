@@ -13,6 +13,8 @@ import hands
 import lab_driver
 import pytest
 
+from vit_steps.files.writing import write_whole
+
 if lab_driver.missing():
     pytest.skip(lab_driver.missing(), allow_module_level=True)
 
@@ -65,9 +67,7 @@ def keep(page, request, tmp_path):
     lesson = request.node.callspec.params["lesson"]
 
     def shoot(what: str) -> None:
-        path = folder / f"{lesson}-{what}.png"
-        page.screenshot(path=path.with_suffix(".part.png"))
-        os.replace(path.with_suffix(".part.png"), path)
+        write_whole(folder / f"{lesson}-{what}.png", lambda draft: page.screenshot(path=draft))
 
     return shoot
 

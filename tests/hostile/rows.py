@@ -1,5 +1,5 @@
 """All rows."""
 
-from hostile import rows_files, rows_looking, rows_plots, rows_steps
+from hostile import rows_files, rows_looking, rows_plots, rows_steps, rows_training
 
-ROWS = rows_steps.ROWS | rows_plots.ROWS | rows_looking.ROWS | rows_files.ROWS
+ROWS = rows_steps.ROWS | rows_plots.ROWS | rows_looking.ROWS | rows_files.ROWS | rows_training.ROWS

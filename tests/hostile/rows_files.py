@@ -1,4 +1,4 @@
-"""Data, training, weights from elsewhere, and the experiments: most of them read or write files."""
+"""Data, training and weights from elsewhere: most of them read or write files."""
 
 import atexit
 import shutil
@@ -12,8 +12,8 @@ from PIL import Image
 
 from hostile.kinds import FINITE, SAME, Kind, constant, constants, of_tensor
 from hostile.trial import Row
-from vit_steps import ViT, data, dialects, experiments, pretrained, training
-from vit_steps.preprocess import Preprocess
+from vit_steps import ViT, data, dialects, pretrained, training
+from vit_steps.pretrained.preprocess import Preprocess
 
 SIZES = dict(image_size=4, patch_size=2, channels=1, dim=4, depth=1, num_heads=2, mlp_dim=4, num_classes=3)
 
@@ -64,115 +64,7 @@ BAD_FILES = {
 }
 IN_NO_FOLDER = {"not there": Kind(lambda path: scratch() / "not" / "there.safetensors")}
 DAMAGE = (FileNotFoundError, IsADirectoryError)
-GENERATOR = constants(None, 0, "text")
-PAIR = of_pair(*pair())
-BOTH_DOORS = "image"  # the step's own door answers, where it is the model that decides
-ANY_CLASS = {"labels: negative": "never right", "labels: too large": "never right"}
-
-
-def recipe():
-    return dict(
-        model=model(),
-        train=pair(),
-        valid=pair(),
-        epochs=1,
-        batch_size=3,
-        lr=0.01,
-        weight_decay=0.1,
-        label_smoothing=0.1,
-        augment=0.1,
-        average=0.9,
-        seed=0,
-        mixed_precision="no",
-        checkpoint=None,
-        on_epoch=None,
-        progress=False,
-    )
-
-
-def losses(arguments, history):
-    return history.loss, history.valid_accuracy, arguments["model"]
-
-
 ROWS = {
-    "training.fit": Row(
-        training.fit,
-        recipe,
-        own={
-            "model": NO_VIT,
-            "train": PAIR,
-            "valid": {k: v for k, v in PAIR.items() if k != "None"},
-            "checkpoint": constants(1, ["text"])
-            | {"a NUL": constant("a\0b")}
-            | IN_NO_FOLDER
-            | {"a folder": constant(Path("/"))},
-            "on_epoch": constants(1, "text"),
-        },
-        fine={"seed": {"0": "the first"}},
-        seen=losses,
-        changes=("model",),
-        refusals=DAMAGE,
-        names={"checkpoint": "folder"},
-    ),
-    "training.accuracy": Row(
-        training.accuracy,
-        lambda: dict(model=model().eval(), images_and_labels=pair(), batch_size=2),
-        own={
-            "model": {k: v for k, v in NO_VIT.items() if k not in ("on meta", "another module")},
-            "images_and_labels": PAIR,
-        },
-        fine={"images_and_labels": ANY_CLASS},
-        names={"images_and_labels": BOTH_DOORS},
-    ),
-    "training.random_affine": Row(
-        training.random_affine,
-        lambda: dict(
-            images=torch.rand(2, 1, 4, 4),
-            strength=0.1,
-            generator=torch.Generator().manual_seed(0),
-            interpolation="bilinear",
-        ),
-        own={"generator": GENERATOR},
-        fine={},
-    ),
-    "training.fresh_model": Row(
-        lambda **sizes: training.fresh_model(**sizes),
-        lambda: dict(SIZES, seed=0, image_size=(4, 6)),
-        fine={"seed": {"0": "the first"}, "num_classes": {"0": "no head"}},
-    ),
-    "training.digits_model": Row(
-        training.digits_model,
-        lambda: dict(patch_size=4, depth=1, pool="cls", seed=0),
-        fine={"seed": {"0": "the first"}},
-    ),
-    "training.save_checkpoint": Row(
-        training.save_checkpoint,
-        lambda: dict(model=model(), path=scratch() / "out" / "a.safetensors", notes={"made": 1}),
-        own={
-            "model": NO_VIT,
-            "path": {"a folder": BAD_FILES["a folder"], "a text": BAD_FILES["a text"]} | IN_NO_FOLDER,
-            "notes": constants(1, "text", [1], {"a": torch.zeros(2)}) | {"None": constant(None, FINITE)},
-        },
-        seen=lambda arguments, result: training.load_checkpoint(arguments["path"]),
-        refusals=DAMAGE,
-        names={"path": ""},
-    ),
-    "training.load_checkpoint": Row(
-        training.load_checkpoint,
-        lambda: dict(path=scratch() / "model.safetensors"),
-        own={"path": BAD_FILES},
-        fine={"path": {"None": "the model that ships"}},
-        refusals=DAMAGE,
-        names={"path": ""},
-    ),
-    "training.read_notes": Row(
-        training.read_notes,
-        lambda: dict(path=scratch() / "model.safetensors"),
-        own={"path": BAD_FILES},
-        fine={"path": {"None": "the model that ships"}},
-        refusals=DAMAGE,
-        names={"path": ""},
-    ),
     "data.load_digits_images": Row(
         data.load_digits_images,
         lambda: dict(split="test", seed=1),
@@ -358,25 +250,3 @@ ROWS |= {
         refusals=(OSError,),
     ),
 }
-
-
-for shuffle in (experiments.shuffle_alike, experiments.shuffle_each):
-    ROWS[f"experiments.{shuffle.__name__}"] = Row(
-        shuffle,
-        lambda: dict(pair=pair(size=8), seed=1),
-        own={"pair": of_pair(*pair(size=8))},
-        fine={
-            "seed": {"0": "the first"},
-            "pair": {
-                f"labels: {name}": "moved as it is"
-                for name in (
-                    "torch.float32",
-                    "torch.bool",
-                    "torch.complex64",
-                    "negative",
-                    "too large",
-                    "on meta",
-                )
-            },
-        },
-    )

@@ -18,8 +18,10 @@ from hostile.kinds import (
 )
 from hostile.rows_plots import HISTORY, OUTSIDE, PATCH_SIZES
 from hostile.trial import Row
-from vit_steps import checks, widgets
-from vit_steps.agreement import compare
+from vit_steps import lessons
+from vit_steps.looking import widgets
+from vit_steps.looking.agreement import compare
+from vit_steps.looking.widgets import base, slider
 
 ANY = "another shape is another result, and compare says so"
 
@@ -28,7 +30,8 @@ def quickly(make_widget):
     """Build every figure, and render none: that they can be rendered is tested in test_widgets."""
 
     def call(**arguments):
-        with mock.patch.object(widgets, "_to_png", return_value=blank_picture()):
+        blank = dict(render=lambda *_, **__: blank_picture())
+        with mock.patch.multiple(base, **blank), mock.patch.multiple(slider, **blank):
             return make_widget(**arguments)
 
     return call
@@ -100,7 +103,7 @@ TABLES = constants([], {}) | {
 }
 
 ROWS = {
-    "agreement.compare": Row(
+    "looking.agreement.compare": Row(
         compare,
         lambda: dict(name="a test", ours=torch.rand(2, 3), reference=torch.rand(2, 3), tol=0.1),
         own={
@@ -123,7 +126,7 @@ ROWS = {
             "tol": {"inf": "everything agrees"},
         },
     ),
-    "widgets.patch_size_slider": Row(
+    "looking.widgets.slider.patch_size_slider": Row(
         quickly(widgets.patch_size_slider),
         lambda: dict(image=torch.rand(1, 3, 8, 8), patch_sizes=[4]),
         own={
@@ -134,13 +137,13 @@ ROWS = {
         names={"patch_sizes": "patch_size"},
         seen=sent,
     ),
-    "widgets.position_picker": Row(
+    "looking.widgets.explorer.position_picker": Row(
         quickly(widgets.position_picker),
         lambda: dict(similarity=torch.rand(6, 6), grid=(2, 3)),
         own={"similarity": TABLES},
         seen=sent,
     ),
-    "widgets.attention_explorer": Row(
+    "looking.widgets.explorer.attention_explorer": Row(
         quickly(widgets.attention_explorer),
         lambda: dict(
             images=torch.rand(2, 3, 4, 6),
@@ -154,14 +157,14 @@ ROWS = {
         names={"images": "image", "attention": "there is nothing to explore"},
         seen=sent,
     ),
-    "widgets.digit_pad": Row(
+    "looking.widgets.pad.digit_pad": Row(
         quickly(widgets.digit_pad),
         lambda: dict(answer=answer, image=torch.rand(1, 1, 4, 4), labels=["a", "b", "c"]),
         own={"answer": DIGIT_ANSWERS, "image": OUTSIDE | {"in colour": constant(torch.rand(1, 3, 4, 4))}},
         fine={"image": {"None": "an empty pad"}},
         seen=sent,
     ),
-    "widgets.LiveCurve.draw": Row(
+    "looking.widgets.curve.LiveCurve.draw": Row(
         lambda history: widgets.live_curve().draw(history),
         lambda: dict(history=SimpleNamespace(loss=[1.0, 2.0], valid_accuracy=[])),
         own={"history": HISTORY},
@@ -269,7 +272,7 @@ PAIRS = {
 @cache
 def sincos_answer():
     """Our own table, so that the pairs are looked at."""
-    return checks._sincos_1d
+    return lessons.position_embedding._sincos_1d
 
 
 def fed(answer):
@@ -277,7 +280,7 @@ def fed(answer):
 
 
 def row_of_check(check):
-    if check is checks.check_sincos_1d:
+    if check is lessons.check_sincos_1d:
         make = lambda: dict(answer=sincos_answer(), pairs={})  # noqa: E731
         return Row(check, make, own={"answer": FUNCTIONS, "pairs": PAIRS}, skip=USUAL)
     return Row(check, lambda: dict(answer=fed), own={"answer": FUNCTIONS}, skip=USUAL)
@@ -285,5 +288,7 @@ def row_of_check(check):
 
 USUAL = {"answer": dict.fromkeys(("None", "1", "'text'", "gives None"), "has a line of its own")}
 ROWS |= {
-    f"checks.{name}": row_of_check(check) for name, check in vars(checks).items() if name.startswith("check_")
+    f"{check.__module__.removeprefix('vit_steps.')}.{name}": row_of_check(check)
+    for name, check in vars(lessons).items()
+    if name.startswith("check_")
 }

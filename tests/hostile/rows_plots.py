@@ -11,7 +11,8 @@ from matplotlib.figure import Figure
 
 from hostile.kinds import FINITE, SAME, WORDS, Kind, constant, constants, of_tensor
 from hostile.trial import Row
-from vit_steps import lesson, plots
+from vit_steps import lessons
+from vit_steps.looking import plots
 
 
 @cache
@@ -181,10 +182,10 @@ ROWS = {
         {"history": HISTORY},
     ),
 }
-ROWS = {f"plots.{name}": row for name, row in ROWS.items()}
+ROWS = {f"looking.plots.{name}": row for name, row in ROWS.items()}
 
 
-# The lesson's helpers
+# What a notebook needs around a cell
 
 
 def one_liner(number):
@@ -199,18 +200,18 @@ def figure_to_show():
 
 def show(figure, alt):
     try:
-        return lesson.show_figure(figure, alt)
+        return lessons.show_figure(figure, alt)
     finally:
         plt.close("all")
 
 
 ROWS |= {
-    "lesson.show_source": Row(
-        lambda function: lesson.show_source(function), lambda: dict(function=one_liner),
+    "lessons.cells.show_source": Row(
+        lambda function: lessons.show_source(function), lambda: dict(function=one_liner),
         own={"function": {"a built-in": constant(len), "a tensor": constant(torch.zeros(2)),
                           "gives None": constant(np.sin)}},
     ),
-    "lesson.show_figure": Row(
+    "lessons.cells.show_figure": Row(
         show, lambda: dict(figure=figure_to_show(), alt="A line."),
         own={"figure": constants(None, 1, "text"), "alt": {"blank": constant("  ")}},
         fine={"alt": {"'nonsense'": "a text"}},

@@ -4,7 +4,8 @@ import torch
 
 import vit_steps
 from hostile.trial import Row
-from vit_steps import ViT, attention_maps, encoder
+from vit_steps import ViT, encoder
+from vit_steps.looking import attention_maps
 
 MODEL = dict(
     image_size=(4, 6), patch_size=2, channels=3, dim=8, depth=2, num_heads=2, mlp_dim=8, num_classes=3

@@ -121,7 +121,7 @@ def _refused_amiss(row: Row, argument: str, claim: str, error: Exception) -> str
 def is_ours(error: BaseException) -> bool:
     """Whether one of our own lines raised it."""
     last = traceback.extract_tb(error.__traceback__)[-1]
-    return Path(last.filename).parent == PACKAGE and last.line.startswith("raise")
+    return PACKAGE in Path(last.filename).parents and last.line.startswith("raise")
 
 
 def _wrong(row: Row, argument: str, kind: Kind, ran: Ran) -> str | None:

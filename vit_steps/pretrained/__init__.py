@@ -7,8 +7,8 @@ tables in ``dialects``, and ``shapes``. ``saving`` is the way back. Nothing that
 is loaded in part, and no number is read before all shapes fit.
 """
 
-from vit_steps.preprocess import Preprocess
 from vit_steps.pretrained.loading import Pretrained, load_pretrained
+from vit_steps.pretrained.preprocess import Preprocess
 from vit_steps.pretrained.saving import save_hugging_face
 from vit_steps.pretrained.spelling import to_hugging_face, to_timm
 

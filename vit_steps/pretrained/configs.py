@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from vit_steps.files.reading import naming, read_json, shown
-from vit_steps.preprocess import INTERPOLATIONS, MODES
+from vit_steps.pretrained.preprocess import INTERPOLATIONS, MODES
 from vit_steps.pretrained.seals import check_beside, read_own_header
 
 CONFIG, PROCESSOR = "config.json", "preprocessor_config.json"

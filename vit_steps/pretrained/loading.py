@@ -11,10 +11,10 @@ from torch import Tensor
 
 from vit_steps.files.reading import naming
 from vit_steps.position_embedding import resize_position
-from vit_steps.preprocess import Preprocess
 from vit_steps.pretrained.configs import LARGEST, Facts, pair_of, read_facts
 from vit_steps.pretrained.dialects import Dialect
 from vit_steps.pretrained.finding import find
+from vit_steps.pretrained.preprocess import Preprocess
 from vit_steps.pretrained.seals import check_digest
 from vit_steps.pretrained.shapes import on_meta, read_sizes
 from vit_steps.pretrained.spelling import recognise, to_timm

@@ -8,8 +8,8 @@ from pathlib import Path
 from safetensors.torch import save_file
 
 from vit_steps.files.writing import write_whole
-from vit_steps.preprocess import INTERPOLATIONS, Preprocess
 from vit_steps.pretrained.configs import CONFIG, HUGGING_FACE_CONFIG, HUGGING_FACE_STEPS, PROCESSOR
+from vit_steps.pretrained.preprocess import INTERPOLATIONS, Preprocess
 from vit_steps.pretrained.seals import seal
 from vit_steps.pretrained.spelling import to_hugging_face
 from vit_steps.vit import ViT

@@ -1,0 +1,388 @@
+"""The Python half of the widgets: what they send, what they store, what their doors say.
+
+What happens in the browser is tested in tests/browser.
+"""
+
+import re
+from functools import cache
+from io import BytesIO
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from matplotlib import colormaps, pyplot, rc_context, rcdefaults, rcParams
+from PIL import Image, ImageChops, ImageStat
+
+from vit_steps import image2patches, position_similarity
+from vit_steps.looking import widgets
+from vit_steps.looking.widgets import (
+    attention_explorer,
+    digit_pad,
+    patch_size_slider,
+    position_picker,
+    slider,
+)
+
+SCRIPTS = {
+    widgets.PictureSlider: "slider.js",
+    widgets.Explorer: "explorer.js",
+    widgets.DigitPad: "pad.js",
+}
+SCRIPTS_BESIDE = Path(widgets.__file__).parent
+
+
+def attention_of(*shape, seed=0):
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed)).softmax(dim=-1)
+
+
+def answer(image):
+    """Ten probabilities and a 2 × 3 map that depend on where the ink is."""
+    scores = (image.flatten() @ torch.randn(64, 10, generator=torch.Generator().manual_seed(0))).softmax(
+        dim=0
+    )
+    return scores, image[0, 0, :2, :3] + 0.1
+
+
+def make(name, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    if name == "patch_size_slider":
+        return patch_size_slider(torch.rand(1, 3, 24, 24, generator=generator), (12, 8, 6))
+    if name == "position_picker":
+        return position_picker(position_similarity(torch.randn(6, 8, generator=generator)), (2, 3))
+    if name == "attention_explorer":
+        images = torch.rand(2, 1, 8, 12, generator=generator)
+        return attention_explorer(images, attention_of(2, 3, 4, 7, 7, seed=seed), (2, 3))
+    return digit_pad(answer, torch.rand(1, 1, 8, 8, generator=generator))
+
+
+made = cache(make)
+ALL = ("patch_size_slider", "position_picker", "attention_explorer", "digit_pad")
+
+
+def picture_of(png):
+    return Image.open(BytesIO(png)).convert("RGB")
+
+
+def floats(widget):
+    return torch.from_numpy(np.frombuffer(widget.table, dtype="<f4").copy())
+
+
+# ---- what a notebook keeps ----
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_widget_shows_itself_with_a_picture_and_words(name):
+    widget = made(name)
+    data, metadata = widget._repr_mimebundle_()
+    assert data["application/vnd.jupyter.widget-view+json"]["model_id"] == widget.model_id
+    picture = picture_of(data["image/png"])
+    assert metadata["image/png"] == {"alt": data["text/plain"], "width": round(picture.width / 1.5)}
+    assert min(picture.size) > 200
+    assert len(picture.getcolors(10_000)) > 5, "a blank picture"
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_words_are_the_same_in_every_run(name):
+    first, second = (function(name)._repr_mimebundle_()[0] for function in (make, made))
+    assert first["text/plain"] == second["text/plain"]
+    assert first["image/png"] == second["image/png"]
+    assert len(first["text/plain"]) > 40
+    assert not re.search(r"0x[0-9a-f]+|object at|Explorer|Slider\(", first["text/plain"])
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_another_input_gives_another_picture(name):
+    assert made(name).picture != make(name, seed=1).picture
+
+
+def test_nothing_is_drawn_with_pyplot_and_the_style_stays_as_it_was():
+    with rc_context():
+        rcdefaults()
+        before, open_before = dict(rcParams), pyplot.get_fignums()
+        for name in ALL:
+            make(name)
+        assert dict(rcParams) == before
+    assert pyplot.get_fignums() == open_before
+
+
+# ---- Python and JavaScript know the same names, and JavaScript needs nothing else ----
+
+
+@pytest.mark.parametrize(("widget", "script"), SCRIPTS.items())
+def test_the_script_reads_every_trait_and_no_other(widget, script):
+    source = (SCRIPTS_BESIDE / script).read_text(encoding="utf-8")
+    read = set(re.findall(r'(?:model\.get|bytes)\("(\w+)"\)', source))
+    base = set(widgets.LessonWidget.class_trait_names(sync=True))
+    assert read == set(widget.class_trait_names(sync=True)) - base
+
+
+@pytest.mark.parametrize("script", SCRIPTS.values())
+def test_a_script_asks_no_network_and_keeps_its_keys(script):
+    source = (SCRIPTS_BESIDE / script).read_text(encoding="utf-8")
+    assert not re.search(r"https?:|import\s|fetch\(|XMLHttp", source)
+    assert "lmSuppressShortcuts" in source
+    assert 'setAttribute("aria-live", "polite")' in source
+
+
+def test_the_colours_sent_are_cividis():
+    widget = made("attention_explorer")
+    sent = np.frombuffer(widget.colours, dtype=np.uint8).reshape(256, 4)
+    np.testing.assert_allclose(sent, colormaps["cividis"](np.arange(256)) * 255, atol=1)
+
+
+# ---- patch_size_slider ----
+
+
+def test_each_patch_size_has_its_own_picture_and_numbers():
+    slider = patch_size_slider(torch.rand(1, 3, 24, 24), (12, 8, 3))
+    assert len(set(slider.pictures)) == 3
+    assert slider.names == ["12 pixels", "8 pixels", "3 pixels"]
+    for patch_size, sentence in zip((12, 8, 3), slider.sentences, strict=True):
+        patches = image2patches(torch.rand(1, 3, 24, 24), patch_size).shape[1]
+        found = [int(number.replace(",", "")) for number in re.findall(r"[\d,]*\d", sentence)]
+        side = 24 // patch_size
+        assert found == [patch_size, side, side, patches, patches + 1, (patches + 1) ** 2]
+
+
+def test_the_stored_picture_is_the_one_the_slider_starts_at():
+    slider = made("patch_size_slider")
+    stored = picture_of(slider.picture)
+    assert slider.names[slider.chosen] == "8 pixels"
+    far = [ImageStat.Stat(ImageChops.difference(stored, picture_of(png))).sum for png in slider.pictures]
+    assert np.argmin(np.sum(far, axis=1)) == slider.chosen
+    assert slider.alt == slider.sentences[slider.chosen]
+
+
+def test_pictures_have_one_size_or_the_page_would_jump():
+    slider = patch_size_slider(torch.rand(1, 1, 24, 24), (24, 6, 1))
+    assert len({picture_of(png).size for png in slider.pictures}) == 1
+
+
+def test_the_sequence_is_in_the_order_of_image2patches():
+    image = torch.rand(1, 3, 12, 12)
+    assert (slider._cut(image[0], 4).reshape(9, -1) == image2patches(image, 4)[0].numpy()).all()
+
+
+# ---- explorer and picker: what is sent is what was given ----
+
+
+def test_each_weight_is_found_where_the_script_looks_for_it():
+    attention, control = attention_of(2, 3, 4, 7, 7), attention_of(2, 3, 4, 7, 7, seed=1)
+    explorer = attention_explorer(torch.rand(2, 1, 8, 12), attention, (2, 3), control=control)
+    assert explorer.choices == [
+        {"label": "image", "options": ["0", "1"]},
+        {"label": "layer", "options": ["0", "1", "2"]},
+        {"label": "head", "options": ["mean", "0", "1", "2", "3"]},
+    ]
+    sent = floats(explorer)
+    for given, (number, weights) in zip(("model", "control"), enumerate((attention, control)), strict=True):
+        for image, layer, head in np.ndindex(2, 3, 5):
+            start = (((number * 2 + image) * 3 + layer) * 5 + head) * 49
+            wanted = weights[image, layer].mean(dim=0) if head == 0 else weights[image, layer, head - 1]
+            torch.testing.assert_close(sent[start : start + 49].reshape(7, 7), wanted, msg=given)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_images_are_sent_as_red_green_blue_opaque(channels):
+    images = torch.rand(2, channels, 8, 12)
+    explorer = attention_explorer(images, attention_of(2, 1, 1, 7, 7), (2, 3))
+    sent = np.frombuffer(explorer.pictures, dtype=np.uint8).reshape(2, 8, 12, 4)
+    assert explorer.picture_size == [8, 12]
+    assert (sent[..., 3] == 255).all()
+    wanted = (images * 255).round().permute(0, 2, 3, 1).numpy()
+    assert (sent[..., :3] == wanted).all()
+
+
+def test_the_words_name_the_brightest_patch():
+    attention = attention_of(1, 2, 3, 7, 7) / 7
+    attention[0, -1, :, 0, 1 + 5] = 0.9
+    explorer = attention_explorer(torch.rand(1, 3, 8, 12), attention, (2, 3), labels=["a cat"])
+    assert "a cat" in explorer.alt
+    assert "layer 1" in explorer.alt
+    assert "row 1, column 2" in explorer.alt
+    assert explorer.chosen == [0, 1, 0]
+
+
+def test_a_picker_sends_tables_side_by_side_with_or_without_cls():
+    learned, control = (position_similarity(torch.randn(7, 5)) for _ in range(2))
+    picker = position_picker({"learned": learned, "random": control}, (2, 3))
+    torch.testing.assert_close(floats(picker).reshape(2, 7, 7), torch.stack([learned, control]))
+    assert (picker.names, picker.tokens, picker.query) == (["learned", "random"], 7, 1 + 4)
+    assert position_picker(learned[1:, 1:], (2, 3)).query == 4
+
+
+def test_half_precision_and_gradients_are_no_obstacle():
+    attention = attention_of(1, 2, 2, 5, 5).double().requires_grad_()
+    images = torch.rand(1, 1, 4, 4, dtype=torch.float64)
+    sent = floats(attention_explorer(images, attention, (2, 2)))
+    torch.testing.assert_close(sent.reshape(2, 3, 5, 5)[:, 1:], attention[0].detach().float())
+    similarity = position_similarity(torch.randn(4, 3).half())
+    torch.testing.assert_close(floats(position_picker(similarity, (2, 2))).reshape(4, 4), similarity.float())
+
+
+# ---- digit_pad ----
+
+
+def test_ink_is_answered():
+    asked = []
+
+    def remember(image):
+        asked.append((image, torch.is_grad_enabled()))
+        return answer(image)
+
+    pad = digit_pad(remember)
+    blank = pad.reply
+    ink = torch.rand(64)
+    pad.ink = ink.tolist()
+    (image, gradient), wanted = asked[-1], answer(ink.reshape(1, 1, 8, 8))
+    assert torch.equal(image, ink.reshape(1, 1, 8, 8))
+    assert len(asked) == 2
+    assert not gradient
+    assert pad.reply != blank
+    torch.testing.assert_close(torch.tensor(pad.reply["scores"]), wanted[0])
+    torch.testing.assert_close(torch.tensor(pad.reply["attention"]), wanted[1])
+
+
+def test_the_sentence_names_the_two_most_probable_in_order():
+    pad = digit_pad(lambda image: (torch.tensor([0.1, 0.7, 0.2]), torch.ones(2, 2)), labels=["a", "b", "c"])
+    assert pad.reply["sentence"] == "The model says b (0.70), then c (0.20)."
+    assert pad.alt.endswith("its answer: b.")
+
+
+def test_a_pad_starts_with_the_image_that_it_is_given():
+    image = torch.rand(1, 1, 6, 5)
+    pad = digit_pad(lambda image: (torch.full((10,), 0.1), torch.ones(3, 5)), image)
+    assert pad.size == [6, 5]
+    torch.testing.assert_close(torch.tensor(pad.ink).reshape(1, 1, 6, 5), image)
+
+
+@pytest.mark.parametrize("name", [r"$\no{such}$", "<img src=x onerror=alert(1)>"])
+def test_names_are_sent_and_stored_as_text(name):
+    pad = digit_pad(lambda image: (torch.tensor([0.2, 0.8]), torch.ones(2, 2)), labels=["a", name])
+    explorer = attention_explorer(torch.rand(1, 1, 4, 4), attention_of(1, 1, 1, 5, 5), (2, 2), labels=[name])
+    picker = position_picker({name: torch.eye(4)}, (2, 2))
+    for widget in (pad, explorer, picker):
+        assert "text/html" not in widget._repr_mimebundle_()[0]
+        assert name in widget.alt
+    assert (pad.labels[1], explorer.choices[0]["options"], picker.names) == (name, [name], [name])
+
+
+@pytest.mark.parametrize("script", sorted(path.name for path in SCRIPTS_BESIDE.glob("*.js")))
+def test_a_script_writes_text_and_never_html(script):
+    source = (SCRIPTS_BESIDE / script).read_text(encoding="utf-8")
+    assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|srcdoc|eval\(", source)
+
+
+# ---- doors ----
+
+PHOTO, WEIGHTS = torch.rand(1, 3, 8, 12), attention_of(1, 2, 2, 7, 7)
+ALIKE = torch.eye(6)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: patch_size_slider(torch.rand(1, 3, 224, 224), (16, 30)), "side 224 .* patch_size 30"),
+        (lambda: patch_size_slider(torch.rand(1, 3, 8, 6)), r"image must be one square .*\(1, 3, 8, 6\)"),
+        (lambda: patch_size_slider(torch.rand(2, 3, 8, 8)), r"image must be one square .*\(2, 3, 8, 8\)"),
+        (lambda: patch_size_slider(torch.rand(3, 8, 8)), r"image must be one square .*\(3, 8, 8\)"),
+        (lambda: patch_size_slider(torch.rand(1, 3, 8, 8), ()), "patch_sizes is empty"),
+        (lambda: patch_size_slider(torch.rand(1, 3, 8, 8), (0,)), "patch_size must be at least 1, got 0"),
+        (lambda: patch_size_slider(torch.full((1, 1, 8, 8), torch.nan), (4,)), "image holds NaN"),
+        (lambda: position_picker(ALIKE, (2, 4)), r"similarity has shape \(6, 6\), grid \(2, 4\) .*\(8, 8\)"),
+        (lambda: position_picker(ALIKE[0], (2, 3)), r"similarity must have the axes .*\(6,\)"),
+        (lambda: position_picker(ALIKE / 0, (2, 3)), "similarity holds NaN or infinity"),
+        (lambda: position_picker({}, (2, 3)), "similarity holds no table"),
+        (lambda: position_picker({"a": ALIKE, "b": torch.eye(7)}, (2, 3)), "tables of 6 and of 7 tokens"),
+        (lambda: position_picker(ALIKE, (0, 3)), "grid rows must be at least 1, got 0"),
+        (
+            lambda: attention_explorer(PHOTO, WEIGHTS, (3, 4)),
+            r"attention has 7 queries .*\(3, 4\) .* needs 13",
+        ),
+        (lambda: attention_explorer(PHOTO, WEIGHTS, (3, 2)), r"images of 8 x 12 .*\(3, 2\) squares"),
+        (lambda: attention_explorer(PHOTO[0], WEIGHTS, (2, 3)), r"images must have the axes .*\(3, 8, 12\)"),
+        (
+            lambda: attention_explorer(PHOTO[:, :2], WEIGHTS, (2, 3)),
+            "images must have 1 or 3 channels, got 2",
+        ),
+        (lambda: attention_explorer(PHOTO, WEIGHTS[0], (2, 3)), "attention must have the axes"),
+        (lambda: attention_explorer(PHOTO, WEIGHTS * torch.nan, (2, 3)), "attention holds NaN"),
+        (lambda: attention_explorer(PHOTO, WEIGHTS[:, :0], (2, 3)), "nothing to explore: 0 layers"),
+        (
+            lambda: attention_explorer(PHOTO.expand(3, -1, -1, -1), WEIGHTS, (2, 3)),
+            "attention is for 1 images, images holds 3",
+        ),
+        (
+            lambda: attention_explorer(PHOTO, WEIGHTS, (2, 3), labels=["a", "b"]),
+            "labels names 2 images, images holds 1",
+        ),
+        (
+            lambda: attention_explorer(PHOTO, WEIGHTS, (2, 3), control=WEIGHTS[:, :1]),
+            r"control has shape \(1, 1, 2, 7, 7\), attention \(1, 2, 2, 7, 7\)",
+        ),
+        (
+            lambda: digit_pad(answer, torch.rand(1, 3, 8, 8)),
+            r"image must be one grey picture.*\(1, 3, 8, 8\)",
+        ),
+        (lambda: digit_pad(answer, labels=["a"]), "labels must name at least 2 classes, got 1"),
+        (lambda: digit_pad(answer, labels="012"), "answer gave 10 probabilities, there are 3 labels"),
+        (
+            lambda: digit_pad(lambda image: (torch.arange(10.0), torch.ones(2, 2))),
+            "probabilities from 0.00 that sum to 45.00: .* as after a softmax",
+        ),
+        (
+            lambda: digit_pad(lambda image: (torch.full((10,), torch.nan), torch.ones(2, 2))),
+            "probabilities from nan",
+        ),
+        (
+            lambda: digit_pad(lambda image: (torch.full((1, 10), 0.1), torch.ones(2, 2))),
+            r"answer's probabilities must have the axes \(classes\), got shape \(1, 10\)",
+        ),
+        (
+            lambda: digit_pad(lambda image: (torch.full((10,), 0.1), torch.ones(4))),
+            r"answer's attention map must have the axes \(rows cols\), got shape \(4,\)",
+        ),
+    ],
+)
+def test_a_bad_value_is_named(call, message, doors_only):
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: patch_size_slider(np.zeros((1, 3, 8, 8))), "image must be a torch.Tensor, not ndarray"),
+        (lambda: patch_size_slider(torch.rand(1, 3, 8, 8), (4.0,)), "patch_size must be an integer, got 4.0"),
+        (
+            lambda: patch_size_slider(torch.rand(1, 3, 8, 8), (True,)),
+            "patch_size must be an integer, got True",
+        ),
+        (lambda: position_picker(np.eye(6), (2, 3)), "similarity must be a torch.Tensor, not ndarray"),
+        (lambda: position_picker(ALIKE, 6), r"grid must be \(rows, cols\), got 6"),
+        (lambda: attention_explorer(PHOTO.numpy(), WEIGHTS, (2, 3)), "images must be a torch.Tensor"),
+        (lambda: attention_explorer(PHOTO, WEIGHTS.numpy(), (2, 3)), "attention must be a torch.Tensor"),
+        (lambda: attention_explorer(PHOTO, WEIGHTS, (2, 3), control=3), "control must be a torch.Tensor"),
+        (lambda: digit_pad("model"), "answer must be callable, not str"),
+        (lambda: digit_pad(lambda image: torch.ones(10)), "answer must give two tensors"),
+        (lambda: digit_pad(lambda image: (0.1, 0.9)), "answer must give two tensors"),
+    ],
+)
+def test_a_wrong_type_is_named(call, message, doors_only):
+    with pytest.raises(TypeError, match=message):
+        call()
+
+
+def test_the_live_curve_is_drawn_afresh_after_each_epoch():
+    curve = widgets.live_curve()
+    assert curve._repr_mimebundle_()[0]["text/plain"].startswith("The training curve")
+    pictures = []
+    for epochs in (1, 2):
+        curve.draw(SimpleNamespace(loss=[2.0, 1.0][:epochs], valid_accuracy=[0.2, 0.9][:epochs]))
+        pictures.append(curve.value)
+    sizes = [Image.open(BytesIO(picture)).size for picture in pictures]
+    assert sizes == [(600, 300), (600, 300)]
+    assert pictures[0] != pictures[1]
+    assert len(curve.figure.axes) == 2, "the axes of the epoch before are still there"

@@ -1,0 +1,222 @@
+"""The tables that ship: what they claim, and the parts that make them."""
+
+import csv
+import runpy
+from collections import defaultdict
+from statistics import mean
+
+import experiments
+import pytest
+import torch
+from experiments import (
+    CANDIDATES,
+    MODELS,
+    POSITIONS,
+    SHUFFLES,
+    STRENGTH,
+    TABLES,
+    VARIANTS,
+    BilinearMaps,
+    _learn_neighbours,
+    _learn_svm,
+    _never_tested,
+    _positioned,
+    ablate,
+    choose_recipe,
+    compare_on_digits,
+    main,
+)
+
+from vit_steps import ViT, image2patches
+from vit_steps.data import load_digits_images
+from vit_steps.training import digits_model, fit, random_affine
+
+
+def read(name: str) -> list[dict]:
+    with open(TABLES / name, newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def grouped(rows: list[dict], *names: str) -> dict[tuple, list[float]]:
+    found = defaultdict(list)
+    for row in rows:
+        found[tuple(row[name] for name in names)].append(float(row["accuracy"]))
+    return found
+
+
+def test_the_digits_table_holds_what_the_readme_promises():
+    rows = read("results.csv")
+    assert list(rows[0]) == ["seed", "split", "model", "accuracy", "cpu_seconds"]
+    assert [row["seed"] for row in rows] == [str(seed) for seed in range(5) for _ in MODELS]
+    assert {row["split"] for row in rows} == {"1437 train, 360 test"}
+    found = {name: mean(accuracies) for (name,), accuracies in grouped(rows, "model").items()}
+    vit, svm, neighbours = (found[name] for name in MODELS)
+    assert vit >= 0.993
+    assert vit > svm
+    assert vit > neighbours
+    assert all(float(row["cpu_seconds"]) <= 20 for row in rows)
+
+
+def test_the_ablation_table_is_whole_and_shows_what_lesson_3_says():
+    rows = read("ablation.csv")
+    assert list(rows[0]) == ["seed", "positions", "patches", "pool", "accuracy"]
+    found = grouped(rows, "pool", "positions", "patches")
+    assert sorted(found) == sorted(VARIANTS)
+    assert {len(accuracies) for accuracies in found.values()} == {3}
+    in_place, alike, each = SHUFFLES
+    # without positions a shuffle changes nothing; with them one that is the same for all images is harmless
+    for shuffled in (alike, each):
+        for a, b in zip(found["cls", "none", in_place], found["cls", "none", shuffled], strict=True):
+            assert a == pytest.approx(b, abs=0.02)
+    for positions in ("learned", "sine-cosine"):
+        assert mean(found["cls", positions, in_place]) > mean(found["cls", "none", in_place]) + 0.02
+        assert mean(found["cls", positions, alike]) > mean(found["cls", positions, each]) + 0.02
+
+
+def test_the_choice_was_made_on_images_that_no_test_part_holds():
+    images, labels = _never_tested()
+    free = {image.numpy().tobytes() for image in images}
+    assert len(images) == len(labels) == len(free)
+    for seed in range(5):
+        tested = {image.numpy().tobytes() for image in load_digits_images("test", seed=seed)[0]}
+        assert not free & tested
+    rows = read("choice.csv")
+    assert [row["recipe"] for row in rows] == list(CANDIDATES)
+    assert {row["images"] for row in rows} == {str(len(images))}
+
+
+@pytest.mark.parametrize("learn", [_learn_svm, _learn_neighbours])
+def test_the_baselines_are_good_ones(learn):
+    images, labels = load_digits_images("train")
+    assert learn((images[:600], labels[:600]), 0)(load_digits_images("test")) > 0.95
+
+
+def test_shuffles_move_patches_and_lose_none():
+    images, labels = torch.rand(6, 1, 8, 8), torch.arange(6)
+    in_place, alike, each = (shuffle((images, labels), 1) for shuffle in SHUFFLES.values())
+    assert torch.equal(in_place[0], images)
+    orders = []
+    for shuffled, same_labels in (alike, each):
+        assert torch.equal(same_labels, labels)
+        distances = torch.cdist(image2patches(shuffled, 2), image2patches(images, 2))
+        orders.append(distances.argmin(dim=2))
+        assert distances.min(dim=2).values.max() < 1e-6
+        assert torch.equal(orders[-1].sort(dim=1).values, torch.arange(16).expand(6, 16))
+    assert len({tuple(order.tolist()) for order in orders[0]}) == 1
+    assert len({tuple(order.tolist()) for order in orders[1]}) == 6
+    assert not torch.equal(orders[0][0], torch.arange(16))
+    again = SHUFFLES["all shuffled the same way"]((images, labels), 2)
+    assert torch.equal(again[0], alike[0])
+
+
+def test_without_positions_the_order_of_patches_is_not_seen():
+    pair = (torch.rand(3, 1, 8, 8), torch.zeros(3).long())
+    models = {name: _positioned(digits_model(patch_size=2), name) for name in POSITIONS}
+    for shuffled in list(SHUFFLES.values())[1:]:
+        moved, _ = shuffled(pair, 3)
+        torch.testing.assert_close(models["none"](moved), models["none"](pair[0]))
+        assert not torch.allclose(models["learned"](moved), models["learned"](pair[0]), atol=1e-3)
+        assert not torch.allclose(models["sine-cosine"](moved), models["sine-cosine"](pair[0]), atol=1e-3)
+    assert [models[name].pos_embed.requires_grad for name in POSITIONS] == [False, True, False]
+
+
+def test_the_command_writes_a_table(tmp_path, monkeypatch, capsys):
+    rows = [{"seed": 0, "accuracy": "0.9900"}, {"seed": 1, "accuracy": "1.0000"}]
+    monkeypatch.setitem(experiments.EXPERIMENTS, "digits", (lambda: iter(rows), "results.csv"))
+    monkeypatch.setattr("sys.argv", ["experiments", "digits", "--out", str(tmp_path / "table.csv")])
+    threads = torch.get_num_threads()
+    main()
+    torch.set_num_threads(threads)
+    assert (tmp_path / "table.csv").read_text() == "seed,accuracy\n0,0.9900\n1,1.0000\n"
+    assert capsys.readouterr().out == "0, 0.9900\n1, 1.0000\n"
+
+
+@pytest.fixture
+def fits(monkeypatch):
+    """What ``fit`` would have been asked; nothing is trained."""
+    asked = []
+
+    def record(model, train, valid, **options):
+        asked.append((model, train, options))
+
+    monkeypatch.setattr(experiments, "fit", record)
+    return asked
+
+
+FIT_OPTIONS = ("augment", "label_smoothing", "average", "lr")
+
+
+def test_the_choice_gives_every_recipe_the_same_folds_and_what_it_changes(fits):
+    rows = list(choose_recipe())
+    images, _ = _never_tested()
+    assert [(row["recipe"], row["images"]) for row in rows] == [(name, len(images)) for name in CANDIDATES]
+    assert all(0 < row["wrong"] < len(images) for row in rows)  # untrained, and every image asked once
+    for number, (_, changes) in enumerate(CANDIDATES.items()):
+        five = fits[5 * number : 5 * number + 5]
+        for (model, train, options), (_, same_train, _) in zip(five, fits, strict=False):
+            assert torch.equal(train[0], same_train[0])
+            assert model.pool == changes.get("pool", "cls")
+            assert 1000 <= options["epochs"] * (len(train[1]) // 64) <= 1200
+            assert model.pos_embed.std().item() == pytest.approx(changes.get("deviation", 0.5), rel=0.2)
+            assert isinstance(model, BilinearMaps) == ("bilinear" in changes)
+            left = {name: changes[name] for name in changes if name not in ("pool", "deviation", "bilinear")}
+            left |= {"augment": 0.0} if "bilinear" in changes else {}
+            assert {name: options[name] for name in left} == left
+
+
+def test_the_bilinear_candidate_moves_its_training_images_and_no_others():
+    images = torch.rand(3, 1, 8, 8)
+    plain, moving = digits_model(), BilinearMaps.of(digits_model())
+    maps = random_affine(
+        images, STRENGTH, generator=torch.Generator().manual_seed(0), interpolation="bilinear"
+    )
+    torch.testing.assert_close(moving.eval()(images), plain(images))
+    torch.testing.assert_close(moving.train()(images), plain(maps))
+    assert not torch.allclose(moving(images), plain(maps), atol=1e-3)  # another map each time
+
+
+def test_fit_trains_the_bilinear_candidate_the_same_each_time():
+    train = (torch.rand(16, 1, 8, 8), torch.arange(16) % 10)
+    found = []
+    for augment in (0.0, 0.0, STRENGTH):
+        model = BilinearMaps.of(digits_model()) if augment == 0 else digits_model()
+        fit(model, train, None, epochs=2, batch_size=8, augment=augment, progress=False)
+        assert isinstance(model, ViT)
+        found.append(model(train[0]))
+    assert torch.equal(found[0], found[1])
+    assert not torch.allclose(found[0], found[2], atol=1e-3)
+
+
+def test_the_ablation_trains_every_variant_on_three_splits(fits):
+    rows = list(ablate())
+    assert [(row["pool"], row["positions"], row["patches"]) for row in rows] == 3 * VARIANTS
+    assert [row["seed"] for row in rows] == [seed for seed in range(3) for _ in VARIANTS]
+    assert [options["seed"] for _, _, options in fits] == [row["seed"] for row in rows]
+    assert {options["augment"] for _, _, options in fits} == {0.0}
+    assert all(float(row["accuracy"]) < 0.4 for row in rows)  # untrained: about a tenth is right
+    for (model, train, _), row in zip(fits, rows, strict=True):
+        assert model.pos_embed.requires_grad == (row["positions"] == "learned")
+        straight = load_digits_images("train", seed=row["seed"])[0]
+        assert torch.equal(train[0], straight) == (row["patches"] == next(iter(SHUFFLES)))
+
+
+def test_the_comparison_asks_all_three_about_the_same_360_digits(fits, monkeypatch):
+    svm, neighbours = list(MODELS)[1:]
+    monkeypatch.setitem(MODELS, svm, lambda train, seed: lambda test: len(test[1]) / 1000)
+    monkeypatch.setitem(MODELS, neighbours, lambda train, seed: lambda test: test[0].mean() + seed)
+    rows = list(compare_on_digits())
+    assert [(row["seed"], row["model"]) for row in rows] == [(s, name) for s in range(5) for name in MODELS]
+    assert {row["split"] for row in rows} == {"1437 train, 360 test"}
+    assert {row["accuracy"] for row in rows[1::3]} == {"0.3600"}
+    means = [load_digits_images("test", seed=seed)[0].mean().item() + seed for seed in range(5)]
+    assert [float(row["accuracy"]) for row in rows[2::3]] == pytest.approx(means, abs=1e-4)  # four digits
+    assert [options["seed"] for _, _, options in fits] == [0, 1, 2, 3, 4]
+    assert all(len(train[1]) == 1437 for _, train, _ in fits)
+
+
+def test_the_file_is_a_command(monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["experiments", "--help"])
+    with pytest.raises(SystemExit) as stopped:
+        runpy.run_path(experiments.__file__, run_name="__main__")
+    assert stopped.value.code == 0
+    assert "digits" in capsys.readouterr().out

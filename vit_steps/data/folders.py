@@ -1,0 +1,190 @@
+"""Images of one's own: a folder that holds one folder for each class."""
+
+import os
+import warnings
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from PIL import Image
+from torch import Tensor
+
+from vit_steps.data.photos import check_size
+from vit_steps.files.pictures import BadPicture, TooLarge, open_picture, printable
+
+MODES = {1: "L", 3: "RGB"}  # Pillow's names for grey and colour
+PARTS = {"train", "training", "val", "valid", "validation", "dev", "test", "testing"}
+SUFFIXES = {".jpg", ".jpeg", ".png", ".gif", ".webp", ".avif", ".tif", ".tiff", ".bmp", ".pgm", ".ppm"}
+
+
+class ImageFolder(NamedTuple):
+    """What :func:`load_image_folder` found: images in [0, 1], their labels, and the name of each label."""
+
+    images: Float[Tensor, "images channels size size"]
+    labels: Int[Tensor, " images"]
+    classes: tuple[str, ...]
+
+
+def load_image_folder(
+    path: str | os.PathLike, *, size: int, channels: int = 3, broken: str = "refuse", least_classes: int = 1
+) -> ImageFolder:
+    """Load a folder that holds one subfolder of images for each class.
+
+    Each image is turned the way its camera says (EXIF), cropped to its middle square and resized. Classes are
+    numbered in the order of their names; names that begin with a dot are left out. Links to folders are
+    followed, and no folder is read twice for one class.
+
+    Args:
+        path: of the folder. Images may lie at any depth below their class.
+        size: side of the square that is wanted, in pixels.
+        channels: 3 for colour, 1 for grey; images of the other kind are converted.
+        broken: what to do with a file that cannot be read as an image: "refuse", or "skip" with a warning
+            that names it. An image of more than ``PIL.Image.MAX_IMAGE_PIXELS`` is refused either way.
+        least_classes: how many classes there must be; what trains on them needs 2.
+
+    Returns:
+        Images with values in [0, 1], labels, and the names of the classes.
+
+    Raises:
+        FileNotFoundError: "there is no folder cats-and-dogs".
+        ValueError: "cats-and-dogs has no subfolder, one for each class is wanted", "class cats has no image:
+            cats-and-dogs/cats", "cannot read cats-and-dogs/cats/1.png: ...", "cats-and-dogs/cats/2.png is
+            refused as a decompression bomb: ...", "data has one class alone, pets: was data/pets meant, with
+            cat, dog?", "data holds the parts train, test, and no classes: give one of them, such as
+            data/train".
+        TypeError: ``path`` is no path, or ``size`` is not an integer.
+    """
+    _check_path(path)
+    check_size(size)
+    _check_choices(channels, broken)
+    folders, skipped = _class_folders(Path(path), least_classes), []
+    read = [_read_class(folder, size, channels, skipped if broken == "skip" else None) for folder in folders]
+    for line in skipped:
+        warnings.warn(f"skipped {line}", stacklevel=2)
+    labels = torch.tensor([label for label, images in enumerate(read) for _ in images])
+    images = torch.stack([image for images in read for image in images])
+    return ImageFolder(images, labels, tuple(folder.name for folder in folders))
+
+
+# Which folders
+
+
+def _class_folders(path: Path, least: int) -> list[Path]:
+    name = printable(path)
+    if not os.path.isdir(path):  # of a path with a NUL in it, pathlib raises
+        raise FileNotFoundError(f"there is no folder {name}")
+    folders = _subfolders(path)
+    if not folders:
+        raise ValueError(f"{name} has no subfolder, one for each class is wanted")
+    _check_parts(name, folders)
+    _check_not_too_high(name, folders, least)
+    return folders
+
+
+def _subfolders(path: Path) -> list[Path]:
+    return sorted(folder for folder in path.iterdir() if folder.is_dir() and not folder.name.startswith("."))
+
+
+def _check_parts(name: str, folders: list[Path]) -> None:
+    """Refuse train/, val/ and test/, each with all the classes in it, which would be three classes here."""
+    parts = _parts(folders)
+    if parts:
+        names = ", ".join(folder.name for folder in parts)
+        meant, classes = _meant(parts[0])
+        advice = f"give one of them, such as {printable(meant)}" if classes else "and nothing below them"
+        raise ValueError(f"{name} holds the parts {names}, and no classes: {advice}")
+
+
+def _parts(folders: list[Path]) -> list[Path]:
+    """Of folders side by side, those that are parts of one data set, the one to train on first."""
+    parts = [folder for folder in folders if folder.name.lower() in PARTS]
+    divided = [folder for folder in parts if _subfolders(folder)]
+    found = parts if len(parts) == len(folders) else divided
+    return sorted(found, key=lambda folder: "train" not in folder.name.lower()) if len(found) > 1 else []
+
+
+def _check_not_too_high(name: str, folders: list[Path], least: int) -> None:
+    meant, classes = _meant(folders[0]) if len(folders) == 1 else (None, [])
+    if len(folders) >= least and len(classes) < 2:
+        return
+    said = f"{name} has {len(folders)} classes"
+    if len(folders) == 1:
+        said = f"{name} has one class alone, {printable(folders[0].name)}"
+    if len(classes) > 1:
+        names = ", ".join(printable(folder.name) for folder in classes[:5])
+        more = ", …" if len(classes) > 5 else ""
+        raise ValueError(f"{said}: was {printable(meant)} meant, with {names}{more}?")
+    raise ValueError(f"{said}, and at least {least} are wanted, a folder for each")
+
+
+def _meant(folder: Path) -> tuple[Path, list[Path]]:
+    """Where the classes probably begin, from one folder too high or more, and what they are."""
+    below = _subfolders(folder)
+    if any(entry.suffix.lower() in SUFFIXES for entry in folder.iterdir()):
+        return folder, []
+    parts = _parts(below)
+    if parts or len(below) == 1:
+        return _meant((parts or below)[0])
+    return folder, below
+
+
+def _files(folder: Path) -> list[Path]:
+    """All files below a class, in the order of their paths; a link in a circle ends where it was before."""
+    seen, found = set(), []
+    for root, names, files in os.walk(folder, followlinks=True):
+        where = os.path.realpath(root)
+        if where in seen:
+            names.clear()
+            continue
+        seen.add(where)
+        names[:] = sorted(name for name in names if not name.startswith("."))
+        found += [Path(root, name) for name in files if not name.startswith(".")]
+    return sorted(found)
+
+
+# Their images
+
+
+def _read_class(folder: Path, size: int, channels: int, skipped: list[str] | None) -> list[Tensor]:
+    images = [_read_or_skip(file, size, channels, skipped) for file in _files(folder)]
+    images = [image for image in images if image is not None]
+    if not images:
+        raise ValueError(f"class {printable(folder.name)} has no image: {printable(folder)}")
+    return images
+
+
+def _read_or_skip(file: Path, size: int, channels: int, skipped: list[str] | None) -> Tensor | None:
+    try:
+        return _read_image(file, size, channels)
+    except TooLarge:
+        raise
+    except (BadPicture, FileNotFoundError) as error:
+        reason = f"{printable(file)}: {getattr(error, 'reason', 'it is a link to nothing')}"
+    if skipped is None:
+        raise ValueError(f"cannot read {reason}")
+    skipped.append(reason)
+    return None
+
+
+def _read_image(file: Path, size: int, channels: int) -> Float[Tensor, "channels size size"]:
+    upright = open_picture(file, MODES[channels])
+    side = min(upright.size)
+    left, top = (upright.width - side) // 2, (upright.height - side) // 2
+    square = upright.crop((left, top, left + side, top + side))
+    square = square.resize((size, size), Image.Resampling.BILINEAR)
+    pixels = torch.from_numpy(np.array(square)).reshape(size, size, channels)
+    return pixels.permute(2, 0, 1).contiguous() / 255  # H W C -> C H W
+
+
+def _check_path(path: object) -> None:
+    if not isinstance(path, (str, os.PathLike)):
+        raise TypeError(f"path must be that of a folder, not {type(path).__name__}")
+
+
+def _check_choices(channels: object, broken: object) -> None:
+    if isinstance(channels, bool) or channels not in list(MODES):
+        raise ValueError(f"channels must be 1 (grey) or 3 (colour), got {channels!r}")
+    if broken not in ("refuse", "skip"):
+        raise ValueError(f"broken must be 'refuse' or 'skip', got {broken!r}")

@@ -1,0 +1,51 @@
+"""Photographs that ship inside scikit-image."""
+
+from numbers import Integral
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+PHOTOS = ("astronaut", "chelsea", "coffee")
+
+
+def load_photo(name: str, *, size: int) -> Float[Tensor, "1 3 {size} {size}"]:
+    """Load a photograph that ships inside scikit-image, cropped to its middle square and resized.
+
+    Args:
+        name: "astronaut", "chelsea" (a cat) or "coffee"; all three are free to use.
+        size: side of the square that is wanted, in pixels.
+
+    Returns:
+        One RGB image with values in [0, 1].
+
+    Raises:
+        ValueError: "name must be one of astronaut, chelsea, coffee, got 'lena'", or a size below 1.
+        TypeError: ``size`` is not an integer.
+    """
+    from skimage import data
+
+    if name not in PHOTOS:
+        raise ValueError(f"name must be one of {', '.join(PHOTOS)}, got {name!r}")
+    check_size(size)
+    photo = torch.from_numpy(getattr(data, name)().copy()).permute(2, 0, 1)[None] / 255  # H W C -> 1 C H W
+    square = _middle_square(photo)
+    resized = F.interpolate(square, size=(size, size), mode="bilinear", antialias=True)
+    return resized.clamp(0, 1)  # interpolation rounds white to a hair above 1
+
+
+def _middle_square(image: Tensor) -> Tensor:
+    height, width = image.shape[2:]
+    side = min(height, width)
+    top, left = (height - side) // 2, (width - side) // 2
+    return image[:, :, top : top + side, left : left + side]
+
+
+def check_size(size: object) -> None:
+    """Refuse what is no side of a square, for all that load one."""
+    # To Python, True is an integer; here it never is what the caller meant.
+    if isinstance(size, bool) or not isinstance(size, Integral):
+        raise TypeError(f"size must be an integer, got {size!r}")
+    if size < 1:
+        raise ValueError(f"size must be at least 1, got {size}")

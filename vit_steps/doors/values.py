@@ -1,0 +1,100 @@
+"""One value at a time: refused by the argument's name where it is not what it should be, or given back."""
+
+import os
+from collections.abc import Callable, Collection, Sequence
+from math import isfinite
+from numbers import Integral, Real
+from typing import Any
+
+from torch import Tensor
+
+
+def integer(name: str, value: Any, least: int | None = 1) -> int:
+    """Refuse what is no whole number, or less than ``least``."""
+    # To Python, True is an integer; here it never is what the caller meant.
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise TypeError(f"{name} must be an integer, got {value!r}")
+    if least is not None and value < least:
+        raise ValueError(f"{name} must be at least {least}, got {value}")
+    return value
+
+
+def number(name: str, value: Any, *, positive: bool = False) -> int | float:
+    """Refuse what is no finite number, or, where it has to be positive, not above zero."""
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise TypeError(f"{name} must be a number, got {value!r}")
+    if positive and not 0 < value < float("inf"):
+        raise ValueError(f"{name} must be positive and finite, got {value}")
+    if not isfinite(value):
+        raise ValueError(f"{name} must be finite, got {value}")
+    return value
+
+
+def pair(name: str, value: Any, axes: tuple[str, str]) -> tuple[int, int]:
+    """Refuse what is no pair of whole numbers from 1."""
+    if not isinstance(value, (tuple, list)) or len(value) != 2:
+        raise TypeError(f"{name} must be ({', '.join(axes)}), got {value!r}")
+    for axis, size in zip(axes, value, strict=True):
+        integer(f"{name} {axis}", size)
+    return value
+
+
+def one_of(name: str, value: Any, options: Collection) -> Any:
+    """Refuse what is none of a few words or numbers."""
+    # Compared one by one, because what cannot be hashed cannot be looked up; and to Python, True is 1.
+    if not any(type(value) is type(option) and value == option for option in options):
+        raise ValueError(f"{name} must be one of {', '.join(map(str, options))}, got {value!r}")
+    return value
+
+
+def path(name: str, value: Any) -> str | os.PathLike:
+    """Refuse what is no path, or holds the NUL that no file system takes."""
+    if not isinstance(value, (str, os.PathLike)):
+        raise TypeError(f"{name} must be a path, not {type(value).__name__}")
+    if "\0" in os.fsdecode(value):
+        raise ValueError(f"{name} has a NUL in it, got {value!r}")
+    return value
+
+
+def names(name: str, value: Any) -> Sequence[str]:
+    """Refuse what is no sequence; a string is one of letters."""
+    if not hasattr(value, "__len__") or not hasattr(value, "__getitem__"):
+        raise TypeError(f"{name} must be a sequence of names, not {type(value).__name__}")
+    return value
+
+
+def function(name: str, value: Any) -> Callable:
+    """Refuse what cannot be called."""
+    if not callable(value):
+        raise TypeError(f"{name} must be callable, not {type(value).__name__}")
+    return value
+
+
+def instance(name: str, value: Any, kind: type) -> Any:
+    """Refuse what is not of this class."""
+    if not isinstance(value, kind):
+        raise TypeError(f"{name} must be a {kind.__name__}, not {type(value).__name__}")
+    return value
+
+
+def tensor(name: str, value: Any) -> Tensor:
+    """Refuse what is no tensor."""
+    if not isinstance(value, Tensor):
+        raise TypeError(f"{name} must be a torch.Tensor, not {type(value).__name__}")
+    return value
+
+
+def floating(name: str, value: Tensor) -> Tensor:
+    """Refuse a tensor of integers, booleans or complex numbers."""
+    if not value.is_floating_point():
+        raise TypeError(f"{name} must be floating point, got {value.dtype}")
+    return value
+
+
+def finite(name: str, value: Tensor, why: str = "") -> Tensor:
+    """Refuse a tensor without numbers, or with NaN or infinity; ``why`` says what cannot be had then."""
+    if value.is_meta:
+        raise ValueError(f"{name} is on the meta device: it holds no numbers")
+    if not value.isfinite().all():
+        raise ValueError(f"{name} holds NaN or infinity" + (f": {why}" if why else ""))
+    return value

@@ -1,0 +1,10 @@
+"""Looking: attention maps, comparing, drawing, and widgets to touch.
+
+``agreement`` holds two results against each other (``compare``), ``attention_maps`` lays attention out as
+maps and curves, ``plots`` draws into a matplotlib axes, ``widgets`` has sliders and explorers with the script
+of each beside it, ``png`` packs a figure, and ``lesson.mplstyle`` is how all of it looks:
+``plt.style.use("vit_steps.looking.lesson")``.
+
+Import from these modules by name, as in ``from vit_steps.looking.plots import plot_image``: this file loads
+none of them, since ``vit_steps`` itself comes through here for ``compare`` and must not load matplotlib.
+"""

@@ -1,0 +1,348 @@
+"""Arrays -> matplotlib artists. Every function draws into the ``ax`` it is given and returns what it drew.
+
+Pictures are arrays or tensors with values in [0, 1], in the order (channels, height, width). Colours run
+along cividis, which reads the same with every kind of colour vision.
+
+Numbers may come as tensors of any device and precision, with or without a gradient, as arrays, or as lists.
+What cannot be drawn is refused before the first line: ``TypeError`` for what holds no real numbers or is no
+``Axes``, ``ValueError`` for the wrong axes, for nothing at all, and for NaN and infinity.
+"""
+
+from collections.abc import Sequence
+from itertools import cycle
+from numbers import Integral
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection, PathCollection
+from matplotlib.container import BarContainer
+from matplotlib.image import AxesImage
+from matplotlib.lines import Line2D
+from matplotlib.patches import FancyBboxPatch, Rectangle
+from matplotlib.patheffects import withStroke
+from matplotlib.text import Text
+
+from vit_steps.looking._drawable import (
+    ask_accuracies,
+    ask_ax,
+    ask_cut,
+    ask_grid,
+    ask_highlight,
+    ask_integer,
+    ask_layout,
+    ask_limit,
+    ask_names,
+    ask_points,
+    channels_last,
+    read_classes,
+    read_curves,
+    read_epochs,
+    read_numbers,
+    read_picture,
+    read_scores,
+    read_sizes,
+    read_tiles,
+)
+
+STEPS = ("patch\nembedding", "CLS token", "position\nembedding", "encoder", "classi-\nfication")
+LIT, UNLIT, INK = "#FFD75E", "#E8E8EC", "#1A1A2E"
+# A class may be called "$5"; a title is the author's, and may hold a formula.
+AS_IT_IS = {"parse_math": False}
+
+
+def plot_pipeline(step: int, ax: Axes) -> list[FancyBboxPatch]:
+    """Draw the five steps in a row, with ``step`` (1 to 5) lit.
+
+    Raises:
+        ValueError: "step must lie between 1 and 5, got 6".
+    """
+    ask_ax(ax)
+    _ask_step(step)
+    boxes = [_box(number, name, number == step, ax) for number, name in enumerate(STEPS, start=1)]
+    ax.text(0.2, 0.5, "image", ha="center", va="center")
+    ax.text(5.8, 0.5, "answer", ha="center", va="center")
+    for number in range(len(STEPS) + 1):
+        _arrow(number + 0.42, number + 0.58, ax)
+    ax.set(xlim=(-0.05, 6.05), ylim=(0, 1))
+    ax.axis("off")
+    return boxes
+
+
+def plot_image(image, ax: Axes, *, title: str = "") -> AxesImage:
+    """Draw one picture: grey when it has one channel, colour when it has three.
+
+    Raises:
+        ValueError: "image must have 1 or 3 channels, got shape (2, 8, 8)", "image must hold values in [0, 1],
+            got -2.1 to 2.6".
+    """
+    ask_ax(ax)
+    return _draw_picture(read_picture("image", image), ax, title)
+
+
+def plot_grid(image, patch_size: int, ax: Axes, *, title: str = "") -> tuple[AxesImage, LineCollection]:
+    """Draw a picture with the lines along which it is cut into patches.
+
+    Raises:
+        ValueError: "image height 30 is not a multiple of patch_size 4".
+    """
+    ask_ax(ax)
+    picture = read_picture("image", image)
+    height, width = picture.shape[:2]
+    ask_cut(height, width, patch_size)
+    artist = _draw_picture(picture, ax, title)
+    across = [((-0.5, y - 0.5), (width - 0.5, y - 0.5)) for y in range(0, height + 1, patch_size)]
+    down = [((x - 0.5, -0.5), (x - 0.5, height - 0.5)) for x in range(0, width + 1, patch_size)]
+    lines = ax.add_collection(LineCollection(across + down, colors="white", linewidths=1.5))
+    return artist, lines
+
+
+def plot_tiles(
+    tiles, ax: Axes, *, per_row: int, gap: int = 1, blank: float = 1.0, title: str = ""
+) -> AxesImage:
+    """Lay small pictures (tiles, channels, height, width) out in reading order, ``blank`` between them."""
+    ask_ax(ax)
+    tiles = read_tiles("tiles", tiles)
+    ask_layout(per_row, gap, blank)
+    return _draw_tiles(tiles, ax, per_row, gap, blank, title)
+
+
+def plot_kernels(kernels, ax: Axes, *, per_row: int, title: str = "") -> AxesImage:
+    """Draw kernels (dim, channels, side, side) as small pictures; middle grey is a weight of 0.
+
+    Between grey kernels the page shows through: give it a colour, or white weights vanish into it.
+    """
+    ask_ax(ax)
+    kernels = read_tiles("kernels", kernels)
+    ask_layout(per_row)
+    largest = np.abs(kernels).max(axis=(1, 2, 3), keepdims=True)
+    pictures = 0.5 + 0.5 * kernels / np.where(largest, largest, 1)
+    blank = np.nan if kernels.shape[1] == 1 else 1.0
+    return _draw_tiles(pictures, ax, per_row, 1, blank, title)
+
+
+def plot_numbers(
+    numbers, ax: Axes, *, title: str = "", highlight: tuple[slice, slice] | None = None
+) -> list[Text]:
+    """Draw a small matrix with every number written in its cell, and a frame around a part of it."""
+    ask_ax(ax)
+    numbers = read_numbers("numbers", numbers, "rows cols")
+    ask_highlight(highlight, numbers.shape)
+    artist = ax.imshow(numbers)
+    inks = np.where(artist.norm(numbers) > 0.47, "black", "white")  # here both stand out alike
+    ax.set_title(title)
+    ax.axis("off")
+    if highlight:
+        ax.add_patch(_frame(*highlight))
+    return [
+        ax.text(col, row, f"{number:g}", ha="center", va="center", color=str(inks[row, col]))
+        for (row, col), number in np.ndenumerate(numbers)
+    ]
+
+
+def plot_cost(patch_sizes: Sequence[int], image_size: int, ax: Axes) -> list[Line2D]:
+    """Draw tokens, and pairs of tokens that attention looks at, against the patch size."""
+    ask_ax(ax)
+    patch_sizes = read_sizes(patch_sizes, image_size)
+    tokens = np.array([1 + (image_size // size) ** 2 for size in patch_sizes])
+    artists = ax.plot(patch_sizes, tokens, "o-", label="tokens T")
+    artists += ax.plot(patch_sizes, tokens**2, "s--", label="T² pairs for attention")
+    ax.set(xscale="log", yscale="log", xlabel="patch_size in pixels", ylabel="count")
+    ax.set_xticks(patch_sizes, labels=map(str, patch_sizes), minor=False)
+    ax.minorticks_off()
+    ax.invert_xaxis()
+    ax.legend()
+    return artists
+
+
+def plot_differences(differences, ax: Axes, *, title: str = "") -> BarContainer:
+    """Draw a histogram of differences between two results that should be equal."""
+    ask_ax(ax)
+    _, _, bars = ax.hist(read_numbers("differences", differences).ravel(), bins=61)
+    ax.set(xlabel="difference", ylabel="count", yscale="log")
+    ax.set_title(title)
+    return bars
+
+
+def plot_tokens(tokens, ax: Axes, *, title: str = "", limit: float | None = None) -> AxesImage:
+    """Draw the token matrix (tokens, dim) as a heatmap, a frame around row 0, the CLS token."""
+    ask_ax(ax)
+    tokens = read_numbers("tokens", tokens, "tokens dim")
+    ask_limit(limit)
+    limit = limit or np.abs(tokens).max()
+    artist = ax.imshow(tokens, vmin=-limit, vmax=limit, aspect="auto")
+    ax.add_patch(_frame(slice(0, 1), slice(0, tokens.shape[1])))
+    ax.yaxis.get_major_locator().set_params(integer=True)
+    ax.set(xlabel="dim", ylabel="token")
+    ax.set_title(title)
+    return artist
+
+
+def plot_similarity(similarity, grid: tuple[int, int], ax: Axes, *, title: str = "") -> AxesImage:
+    """Draw the similarity of patch positions (patches, patches) as a grid of grids, one for each position."""
+    ask_ax(ax)
+    similarity = read_numbers("similarity", similarity, "patches patches")
+    ask_grid(grid, similarity.shape)
+    maps = similarity.reshape(-1, 1, *grid)
+    artist = ax.imshow(_mosaic(maps, per_row=grid[1], gap=1, blank=np.nan)[0])
+    ax.set_title(title)
+    ax.axis("off")
+    return artist
+
+
+def plot_weights(weights, ax: Axes, *, names: Sequence[str] = (), title: str = "") -> AxesImage:
+    """Draw attention weights (queries, keys): row by row, where each token looks."""
+    ask_ax(ax)
+    weights = read_numbers("weights", weights, "queries keys")
+    ask_names(names, weights.shape)
+    artist = ax.imshow(weights, vmin=0)
+    ax.set(xlabel="key: is looked at", ylabel="query: looks")
+    if len(names):
+        ax.set_xticks(range(len(names)), names, **AS_IT_IS)
+        ax.set_yticks(range(len(names)), names, **AS_IT_IS)
+    ax.set_title(title)
+    return artist
+
+
+def plot_attention(
+    attention_map, image, ax: Axes, *, title: str = "", limit: float | None = None
+) -> AxesImage:
+    """Lay an attention map (rows, cols) over its picture: the brighter, the more it is looked at.
+
+    ``limit`` is the weight drawn brightest; give maps that are to be compared the same one.
+    """
+    ask_ax(ax)
+    ask_limit(limit)
+    attention_map = read_numbers("attention_map", attention_map, "rows cols")
+    picture = read_picture("image", image)
+    _draw_picture(picture, ax, title)
+    height, width = picture.shape[:2]
+    extent = (-0.5, width - 0.5, height - 0.5, -0.5)
+    return ax.imshow(attention_map, alpha=0.65, extent=extent, vmin=0, vmax=limit)
+
+
+def plot_deletion(curves: dict, num_images: int, ax: Axes) -> list[Line2D]:
+    """Draw curves, name -> accuracy by patches removed, each with one standard error of ``num_images``."""
+    ask_ax(ax)
+    curves = read_curves("curves", curves)
+    ask_integer("num_images", num_images)
+    artists = []
+    for (name, curve), marker in zip(curves.items(), cycle("osD^vPX"), strict=False):
+        ask_accuracies(name, curve)
+        error = np.sqrt(curve * (1 - curve) / num_images)
+        artists += ax.plot(curve, marker + "-", markersize=4, label=name)
+        ax.fill_between(np.arange(len(curve)), curve - error, curve + error, alpha=0.25)
+    ax.set(xlabel="patches removed", ylabel="accuracy", ylim=(0, 1.02))
+    ax.legend(title="first to go", loc="upper left", bbox_to_anchor=(1, 1))
+    return artists
+
+
+def plot_by_layer(values: dict, ax: Axes, *, ylabel: str) -> list[Line2D]:
+    """Draw numbers against the layer, one line per name; each has a marker and a dash of its own."""
+    ask_ax(ax)
+    values = read_curves("values", values)
+    artists = []
+    for (name, numbers), style in zip(values.items(), cycle(("o-", "s--", "D:", "^-.")), strict=False):
+        artists += ax.plot(numbers, style, label=name)
+    ax.set(xlabel="layer", ylabel=ylabel, xticks=range(len(numbers)))
+    ax.legend()
+    return artists
+
+
+def plot_scores(answers: Sequence[tuple[str, float]], ax: Axes, *, title: str = "") -> BarContainer:
+    """Draw (label, probability) pairs as bars, the most probable on top."""
+    ask_ax(ax)
+    labels, probabilities = read_scores(answers)
+    bars = ax.barh(range(len(labels)), probabilities)
+    ax.bar_label(bars, [f"{p:.2f}" for p in probabilities], padding=3)
+    ax.set_yticks(range(len(labels)), labels, **AS_IT_IS)
+    ax.invert_yaxis()
+    ax.set(xlim=(0, 1.15), xlabel="probability")
+    ax.set_title(title)
+    return bars
+
+
+def plot_embeddings(points, labels, ax: Axes, *, title: str = "") -> PathCollection:
+    """Draw points in the plane (points, 2), each marked by the digit or name of its class."""
+    ask_ax(ax)
+    points, labels = read_numbers("points", points, "points 2"), read_classes(labels)
+    ask_points(points, labels)
+    shades = np.unique(labels, return_inverse=True)[1]
+    artist = ax.scatter(*points.T, c=shades, s=60, alpha=0.25, linewidths=0)
+    for label in np.unique(labels):
+        place = np.median(points[labels == label], axis=0)
+        ax.text(*place, str(label), size=15, weight="bold", ha="center", **AS_IT_IS)
+    ax.set_title(title)
+    ax.set(xticks=[], yticks=[])
+    return artist
+
+
+def plot_history(history, ax: Axes) -> list[Line2D]:
+    """Draw training loss (left axis) and, where there is one, validation accuracy (right axis) by epoch."""
+    ask_ax(ax)
+    loss, accuracy = read_epochs(history)
+    epochs = np.arange(1, len(loss) + 1)
+    artists = ax.plot(epochs, loss, label="training loss")
+    ax.set(xlabel="epoch", ylabel="training loss", ylim=(0, None))
+    if len(accuracy):
+        right = ax.twinx()
+        artists += right.plot(epochs, accuracy, "--", color="C1", label="validation accuracy")
+        right.set(ylabel="validation accuracy", ylim=(0, 1.02))
+        right.spines.right.set_visible(True)
+    ax.legend(handles=artists, loc="center right")
+    return artists
+
+
+def _draw_picture(picture: np.ndarray, ax: Axes, title: str) -> AxesImage:
+    artist = ax.imshow(picture, cmap="gray", vmin=0, vmax=1)
+    ax.set_title(title)
+    ax.axis("off")
+    return artist
+
+
+def _draw_tiles(tiles: np.ndarray, ax: Axes, per_row: int, gap: int, blank: float, title: str) -> AxesImage:
+    return _draw_picture(channels_last(_mosaic(tiles, per_row, gap, blank).clip(0, 1)), ax, title)
+
+
+def _mosaic(tiles: np.ndarray, per_row: int, gap: int, blank: float = 1.0) -> np.ndarray:
+    count, channels, height, width = tiles.shape
+    rows = -(-count // per_row)
+    padding = ((0, rows * per_row - count), (0, 0), (0, gap), (0, gap))
+    padded = np.pad(tiles.astype(float), padding, constant_values=blank)
+    grid = padded.reshape(rows, per_row, channels, height + gap, width + gap).transpose(2, 0, 3, 1, 4)
+    whole = grid.reshape(channels, rows * (height + gap), per_row * (width + gap))
+    return whole[:, : whole.shape[1] - gap, : whole.shape[2] - gap]
+
+
+def _frame(rows: slice, cols: slice) -> Rectangle:
+    corner = (cols.start - 0.5, rows.start - 0.5)
+    size = (cols.stop - cols.start, rows.stop - rows.start)
+    shadow = [withStroke(linewidth=5, foreground="black")]  # one of the two is seen on any colour
+    return Rectangle(
+        corner, *size, fill=False, edgecolor="white", linewidth=2, clip_on=False, path_effects=shadow
+    )
+
+
+def _box(number: int, name: str, lit: bool, ax: Axes) -> FancyBboxPatch:
+    style = {"facecolor": LIT if lit else UNLIT, "edgecolor": INK, "linewidth": 2 if lit else 0}
+    box = FancyBboxPatch((number - 0.36, 0.08), 0.72, 0.84, boxstyle="round,pad=0.02", **style)
+    ax.text(
+        number,
+        0.5,
+        f"{number}\n{name}",
+        ha="center",
+        va="center",
+        weight="bold" if lit else "normal",
+        size=10,
+    )
+    return ax.add_patch(box)
+
+
+def _arrow(start: float, end: float, ax: Axes) -> None:
+    ax.annotate("", (end, 0.5), (start, 0.5), arrowprops={"arrowstyle": "->", "color": INK})
+
+
+def _ask_step(step: int) -> None:
+    if isinstance(step, bool) or not isinstance(step, Integral):
+        raise TypeError(f"step must be an integer, got {step!r}")
+    if not 1 <= step <= len(STEPS):
+        raise ValueError(f"step must lie between 1 and {len(STEPS)}, got {step}")

@@ -1,0 +1,129 @@
+"""A pad to draw a digit on: the kernel is asked again whenever the ink changes."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+import traitlets
+from jaxtyping import Float
+from matplotlib import style
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from vit_steps.looking.plots import plot_attention, plot_image, plot_scores
+from vit_steps.looking.widgets._doors import (
+    ask_finite,
+    ask_labels,
+    ask_picture,
+    ask_real,
+    ask_tensor,
+)
+from vit_steps.looking.widgets.base import CIVIDIS, HERE, STYLE, LessonWidget, picture_of
+
+
+class DigitPad(LessonWidget):
+    """A pad to draw on; the kernel is asked again whenever the ink changes."""
+
+    _esm = HERE / "pad.js"
+    size = traitlets.List(traitlets.Int()).tag(sync=True)
+    ink = traitlets.List(traitlets.Float()).tag(sync=True)
+    labels = traitlets.List(traitlets.Unicode()).tag(sync=True)
+    reply = traitlets.Dict().tag(sync=True)
+    colours = traitlets.Bytes(CIVIDIS).tag(sync=True)
+
+    def __init__(self, answer: Callable, **traits):
+        super().__init__(**traits)
+        self.answer = answer
+        self.observe(self._ask_again, "ink")
+
+    def _ask_again(self, change: dict) -> None:
+        image = torch.tensor(change["new"]).reshape(1, 1, *self.size)
+        self.reply = _reply(*_ask(self.answer, image, self.labels), self.labels)
+
+
+def digit_pad(
+    answer: Callable[[Tensor], tuple[Tensor, Tensor]],
+    image: Float[Tensor, "1 1 height width"] | None = None,
+    *,
+    labels: Sequence[str] = "0123456789",
+) -> DigitPad:
+    """A pad to draw a digit on; the model's probabilities and the attention of its answer follow.
+
+    Args:
+        answer: callable from an image (1, 1, height, width) with values in [0, 1] to probabilities
+            (classes,) and an attention map (rows, cols). It is run without gradients.
+        image: what the pad shows at first; 8 × 8 pixels without ink when left out.
+        labels: the name of each class.
+
+    Raises:
+        ValueError: "answer gave 9 probabilities, there are 10 labels", "answer gave probabilities from
+            0.10 that sum to 3.20: they must be positive and sum to 1, as after a softmax", "image must be one
+            grey picture, (1, 1, height, width), got (1, 3, 8, 8)".
+        TypeError: ``answer`` is not callable, or gave something else than two tensors.
+    """
+    image = torch.zeros(1, 1, 8, 8) if image is None else image
+    _ask_pad(answer, image, labels)
+    scores, attention = _ask(answer, image, labels)
+    height, width = image.shape[2:]
+    return DigitPad(
+        answer,
+        picture=picture_of(_pad_figure(image[0], scores, attention, labels)),
+        alt=f"A pad of {height} × {width} pixels, where the model looked on it, and its answer: "
+        f"{labels[scores.argmax()]}.",
+        size=[height, width],
+        ink=image.flatten().tolist(),
+        labels=list(labels),
+        reply=_reply(scores, attention, labels),
+    )
+
+
+def _pad_figure(image: Tensor, scores: Tensor, attention: Tensor, labels: Sequence[str]) -> Figure:
+    with style.context(STYLE):
+        figure = Figure(figsize=(8, 3.2))
+        pad, looked, bars = figure.subplots(1, 3)
+        plot_image(image, pad, title="draw here")
+        plot_attention(attention, image, looked, title="where the answer looked")
+        plot_scores(list(zip(labels, scores.tolist(), strict=True)), bars)
+    return figure
+
+
+def _ask(answer: Callable, image: Tensor, labels: Sequence[str]) -> tuple[Tensor, Tensor]:
+    with torch.no_grad():
+        given = answer(image)
+    if not isinstance(given, tuple) or not all(isinstance(part, Tensor) for part in given) or len(given) != 2:
+        raise TypeError(f"answer must give two tensors (probabilities, attention map), got {given!r:.80}")
+    _ask_answer(*given, labels)
+    return tuple(part.detach().float().cpu() for part in given)
+
+
+def _reply(scores: Tensor, attention: Tensor, labels: Sequence[str]) -> dict:
+    best, second = scores.argsort(descending=True)[:2]
+    sentence = (
+        f"The model says {labels[best]} ({scores[best]:.2f}), then {labels[second]} ({scores[second]:.2f})."
+    )
+    return {"scores": scores.tolist(), "attention": attention.tolist(), "sentence": sentence}
+
+
+def _ask_pad(answer: Callable, image: Tensor, labels: Sequence[str]) -> None:
+    if not callable(answer):
+        raise TypeError(f"answer must be callable, not {type(answer).__name__}")
+    ask_tensor("image", image, "1 1 height width")
+    if image.shape[:2] != (1, 1):
+        raise ValueError(f"image must be one grey picture, (1, 1, height, width), got {tuple(image.shape)}")
+    ask_picture("image", image)
+    ask_labels(labels)
+    if len(labels) < 2:
+        raise ValueError(f"labels must name at least 2 classes, got {len(labels)}")
+
+
+def _ask_answer(scores: Tensor, attention: Tensor, labels: Sequence[str]) -> None:
+    ask_tensor("answer's probabilities", scores, "classes")
+    ask_tensor("answer's attention map", attention, "rows cols")
+    if len(scores) != len(labels):
+        raise ValueError(f"answer gave {len(scores)} probabilities, there are {len(labels)} labels")
+    ask_real("answer's probabilities", scores)
+    ask_finite("answer's attention map", attention)
+    if scores.min() < 0 or not abs(scores.sum() - 1) < 1e-3:
+        raise ValueError(
+            f"answer gave probabilities from {scores.min():.2f} that sum to {scores.sum():.2f}: they must be "
+            "positive and sum to 1, as after a softmax"
+        )

@@ -1,0 +1,204 @@
+"""The command ``python -m vit_steps.training``: train on digits or on a folder, test, and write the model."""
+
+import argparse
+import shlex
+import sys
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+
+from torch import Tensor
+
+from vit_steps.data import load_digits_images, load_image_folder, split_in_three
+from vit_steps.doors import values
+from vit_steps.files.writing import writable
+from vit_steps.training._guards import check_recipe
+from vit_steps.training._processes import make_accelerator
+from vit_steps.training.checkpoints import save_checkpoint
+from vit_steps.training.loop import fit
+from vit_steps.training.measuring import accuracy
+from vit_steps.training.models import fresh_model
+from vit_steps.training.recipe import History, Recipe
+from vit_steps.vit import ViT
+
+EXAMPLES = """examples:
+  the digits of scikit-learn, in seconds
+    python -m vit_steps.training --data digits --out digits.safetensors
+  small patches, whose attention is worth a look, in minutes
+    python -m vit_steps.training --data digits --patch-size 2 --depth 4 --epochs 200
+  a folder with one subfolder of images for each class, in a run that can be killed and started again
+    python -m vit_steps.training --data pets --image-size 96 --patch-size 8 --dim 192 --depth 6 --heads 6 \\
+        --checkpoint run.safetensors --out pets.safetensors
+  two processes on this machine; all GPUs of this machine
+    torchrun --nproc-per-node 2 -m vit_steps.training --data digits
+    accelerate launch --multi_gpu -m vit_steps.training --data pets --mixed-precision bf16 --batch-size 512
+"""
+
+
+OPTIONS = (
+    ("data", "digits", '"digits", or a folder with one subfolder of images for each class'),
+    ("out", "model.safetensors", "file for the model"),
+    ("checkpoint", None, "file written after every epoch; the same command goes on from it"),
+    ("image-size", 64, "side of the square that images of a folder are brought to, in pixels"),
+    ("channels", 3, "of the images of a folder: 3 for colour, 1 for grey"),
+    ("broken", "refuse", "what to do with files of a folder that are no images: refuse or skip"),
+    ("patch-size", 4, "side of a patch, in pixels"),
+    ("dim", 64, "width of a token"),
+    ("depth", 3, "number of encoder blocks"),
+    ("heads", 4, "heads of each attention"),
+    ("pool", "cls", "what the head reads: cls or mean"),
+    ("epochs", 60, "how often each image is seen"),
+    ("batch-size", 64, "images in a step, over all processes together"),
+    ("lr", 3e-3, "highest learning rate"),
+    ("weight-decay", 0.05, "of AdamW"),
+    ("label-smoothing", 0.1, "share of the target spread over all classes"),
+    ("augment", 0.15, "strength of the random affine maps, 0 for none"),
+    ("average", 0.995, "share of the averaged weights that outlives a step"),
+    ("mixed-precision", "no", "no, or bf16 where there is a GPU"),
+    ("seed", 0, "of the split, the parameters, the order and the affine maps"),
+)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run ``python -m vit_steps.training``.
+
+    Returns:
+        0 when all went well, 1 when the model had to be kept elsewhere, 130 when Ctrl-C ended it early.
+    """
+    words = sys.argv[1:] if arguments is None else arguments
+    parser = _parser()
+    options = parser.parse_args(words)
+    try:
+        model, parts, history, notes = _train(options)
+    except (ValueError, OSError, FloatingPointError) as error:
+        parser.error(str(error))
+    notes["command"] = shlex.join(["python", "-m", "vit_steps.training", *words])
+    try:
+        notes["test_accuracy"] = accuracy(model, parts["test"])
+        _say(_outcome(history, notes, len(parts["train"][1]), len(parts["test"][1])))
+    finally:  # who cuts the test short loses the test and not the model
+        in_place = _keep(model, options.out, notes)
+    return 130 if history.stopped else 0 if in_place else 1
+
+
+def _keep(model: ViT, path: str, notes: dict) -> bool:
+    """Write the model, if need be elsewhere; whether it lies where it should."""
+    if not make_accelerator().is_main_process:
+        return True
+    try:
+        save_checkpoint(model.cpu(), path, notes=notes)
+    except OSError as error:
+        kept = _keep_elsewhere(model, path, notes)
+        print(f"{error}\nThe model is kept in {kept}" if kept else error, file=sys.stderr, flush=True)
+        return False
+    return True
+
+
+def _keep_elsewhere(model: ViT, path: str, notes: dict) -> Path | None:
+    for folder in (tempfile.gettempdir(), Path.home(), Path.cwd()):
+        with suppress(OSError):
+            kept = Path(tempfile.mkdtemp(prefix="vit-steps-", dir=folder), Path(path).name)
+            save_checkpoint(model, kept, notes=notes)
+            return kept
+    return None
+
+
+def _train(options: argparse.Namespace) -> tuple[ViT, dict, History, dict]:
+    """Do all that can be refused; the notes are what the file will say of the model."""
+    _check_files(options)
+    check_recipe(Recipe(**_recipe(options)))
+    parts, classes = _load_parts(options)
+    model = _model_of(options, parts["train"][0], len(classes)).to(make_accelerator().device)
+    writable(options.out, size=sum(tensor.nbytes for tensor in model.state_dict().values()))
+    _say(_plan(options, model, parts))
+    history = fit(model, parts["train"], parts["valid"], checkpoint=options.checkpoint, **_recipe(options))
+    best = max(history.valid_accuracy)
+    return model, parts, history, {"classes": classes, "split_seed": options.seed, "valid_accuracy": best}
+
+
+def _check_files(options: argparse.Namespace) -> None:
+    """Refuse before the work what could not be written after it."""
+    for path in filter(None, (options.out, options.checkpoint)):
+        values.path("path", path)
+        writable(path)
+    if options.checkpoint and Path(options.checkpoint).resolve() == Path(options.out).resolve():
+        raise ValueError(f"--out and --checkpoint must be two files, both are {options.out}")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m vit_steps.training",
+        description="Train a Vision Transformer, test it on images it never saw, and write it to a file.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    for name, default, text in OPTIONS:
+        kind = str if default is None else type(default)
+        shown = "" if default is None else f" ({default})"
+        parser.add_argument(f"--{name}", default=default, type=kind, metavar=kind.__name__, help=text + shown)
+    return parser
+
+
+def _load_parts(options: argparse.Namespace) -> tuple[dict[str, tuple[Tensor, Tensor]], tuple[str, ...]]:
+    if options.data == "digits":
+        parts = {split: load_digits_images(split, seed=options.seed) for split in ("train", "valid", "test")}
+        return parts, tuple("0123456789")
+    folder = load_image_folder(
+        options.data, size=options.image_size, channels=options.channels, broken=options.broken
+    )
+    places = split_in_three(folder.labels, seed=options.seed)
+    parts = {split: (folder.images[some], folder.labels[some]) for split, some in places.items()}
+    return parts, folder.classes
+
+
+def _model_of(options: argparse.Namespace, images: Tensor, classes: int) -> ViT:
+    return fresh_model(
+        seed=options.seed,
+        image_size=tuple(images.shape[2:]),
+        patch_size=options.patch_size,
+        channels=images.shape[1],
+        dim=options.dim,
+        depth=options.depth,
+        num_heads=options.heads,
+        mlp_dim=4 * options.dim,
+        num_classes=classes,
+        pool=options.pool,
+    )
+
+
+def _recipe(options: argparse.Namespace) -> dict:
+    return {name: getattr(options, name) for name in Recipe._fields}
+
+
+def _plan(options: argparse.Namespace, model: ViT, parts: dict[str, tuple[Tensor, Tensor]]) -> str:
+    accelerator, config = make_accelerator(), model.config
+    counts = ", ".join(f"{len(labels)} {split}" for split, (_, labels) in parts.items())
+    size = " x ".join(map(str, parts["train"][0].shape[1:]))
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    lines = {"data": f"{options.data}: {counts} images of {size}, {config['num_classes']} classes"}
+    lines["patches"] = f"{model.grid[0]} x {model.grid[1]} of {config['patch_size']} pixels"
+    lines["model"] = f"dim {config['dim']}, depth {config['depth']}, {config['num_heads']} heads, "
+    lines["model"] += f"{config['pool']} pooled, {parameters:,} parameters"
+    lines["recipe"] = ", ".join(f"{name} {value}" for name, value in _recipe(options).items())
+    lines["machine"] = f"{_count(accelerator.num_processes, 'process')} on {accelerator.device.type}"
+    lines["writes"] = options.out + (f", {options.checkpoint}" if options.checkpoint else "")
+    return "\n".join(f"{name:8} {line}" for name, line in lines.items())
+
+
+def _outcome(history: History, notes: dict, trained: int, tested: int) -> str:
+    speed = trained * len(history.seconds) / sum(history.seconds)
+    lines = [f"{speed:,.0f} images per second in training, validation included"]
+    if history.stopped:
+        lines.append(f"stopped by Ctrl-C in epoch {len(history.loss)}; the best epoch so far is kept")
+    lines.append(f"best accuracy in validation {notes['valid_accuracy']:.2%}")
+    found = notes["test_accuracy"]
+    lines.append(f"accuracy in test {found:.2%} ({round(found * tested)} of {tested} images)")
+    return "\n".join(lines)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" + ("es" if number > 1 else "")
+
+
+def _say(text: str) -> None:
+    make_accelerator().print(text, flush=True)
