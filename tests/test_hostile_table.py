@@ -29,18 +29,26 @@ COMMAND = "a command line: argparse answers, see test_training"
 NO_ARGUMENTS = "takes nothing"
 OF_FILES = "within the package: what calls it is tried, with good files and bad"
 WRITERS = ("write_whole", "write_table", "write_folder", "writable")
-READERS = ("open_file", "read_json", "parse_json", "read_safetensors", "read_header", "read_metadata")
-READERS += ("shown", "digest")
+READERS = ("open_file", "read_json", "parse_json", "read_safetensors", "read_metadata")
+READERS += ("shown", "digest", "naming", "open_safetensors")
+OF_PRETRAINED = ("configs.read_facts", "configs.pair_of", "finding.find", "hub.download", "seals.seal")
+OF_PRETRAINED += ("seals.read_own_header", "seals.check_digest", "seals.check_beside", "seals.fingerprint")
+OF_PRETRAINED += ("weight_files.WeightFile", "weight_files.open_weights", "weight_files.damaged")
+OF_PRETRAINED += ("pickles.Limited", "pickles.check_steps", "shapes.check_shapes")
 NOT_FED = {
     **dict.fromkeys(["vit.PatchEmbed", "vit.Attention", "vit.Block"], OF_A_MODEL),
     **dict.fromkeys(
-        ["vit.Trace", "looking.agreement.Agreement", "data.ImageFolder", "dialects.Dialect"], RECORD
+        ["vit.Trace", "looking.agreement.Agreement", "data.ImageFolder", "pretrained.dialects.Dialect"],
+        RECORD,
     ),
-    **dict.fromkeys(["pretrained.Pretrained", "pretrained.Facts"], RECORD),
+    **dict.fromkeys(
+        ["pretrained.loading.Pretrained", "pretrained.loading.Plan", "pretrained.configs.Facts"], RECORD
+    ),
     **dict.fromkeys(["training.recipe.History", "training.recipe.Recipe", "files.writing.Draft"], RECORD),
     **dict.fromkeys(["files.reading.Entry", "files.reading.Header"], RECORD),
     **dict.fromkeys([f"files.writing.{name}" for name in WRITERS], OF_FILES),
     **dict.fromkeys([f"files.reading.{name}" for name in READERS], OF_FILES),
+    **dict.fromkeys([f"pretrained.{name}" for name in OF_PRETRAINED], OF_FILES),
     **dict.fromkeys(
         ["looking.widgets.base.LessonWidget", "looking.widgets.slider.PictureSlider"], OF_A_WIDGET
     ),

@@ -1,6 +1,8 @@
 """Data, training and weights from elsewhere: most of them read or write files."""
 
 import atexit
+import inspect
+import os
 import shutil
 import tempfile
 from functools import cache
@@ -12,7 +14,8 @@ from PIL import Image
 
 from hostile.kinds import FINITE, SAME, Kind, constant, constants, of_tensor
 from hostile.trial import Row
-from vit_steps import ViT, data, dialects, pretrained, training
+from vit_steps import ViT, data, pretrained, training
+from vit_steps.pretrained import shapes, spelling
 from vit_steps.pretrained.preprocess import Preprocess
 
 SIZES = dict(image_size=4, patch_size=2, channels=1, dim=4, depth=1, num_heads=2, mlp_dim=4, num_classes=3)
@@ -64,6 +67,46 @@ BAD_FILES = {
 }
 IN_NO_FOLDER = {"not there": Kind(lambda path: scratch() / "not" / "there.safetensors")}
 DAMAGE = (FileNotFoundError, IsADirectoryError)
+
+
+def header_of(text):
+    return len(text).to_bytes(8, "little") + text
+
+
+def flipped():
+    content = bytearray((scratch() / "model.safetensors").read_bytes())
+    content[-5] ^= 8
+    return bytes(content)
+
+
+# Kinds of files that whoever reads one must answer, soon and by name: name -> its content, or what makes it.
+BAD_WEIGHTS = {
+    "empty.safetensors": lambda: b"",
+    "cut.safetensors": lambda: (scratch() / "model.safetensors").read_bytes()[:-9],
+    "flipped bit.safetensors": flipped,
+    "deep header.safetensors": lambda: header_of(b"[" * 100_000),
+    "long header.safetensors": lambda: (2**62).to_bytes(8, "little") + b"{}",
+    "no zip.npz": lambda: b"PK, but no zip",
+    "nested.pth": lambda: b"\x80\x02" + b"]" * 3_000_000 + b"a" * 2_999_999 + b".",
+    "a FIFO.pth": os.mkfifo if hasattr(os, "mkfifo") else Path.mkdir,
+    "a device.npz": lambda path: path.symlink_to("/dev/zero"),
+    "in a circle.pt": lambda path: path.symlink_to(path.name),
+    "a folder.bin/in.pth": lambda path: path.mkdir(parents=True),
+    "red \x1b[31m.pth": lambda: b"no weights",
+}
+
+
+def bad_file(name):
+    path, make = scratch() / "bad" / name, BAD_WEIGHTS[name]
+    if not os.path.lexists(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if inspect.signature(make).parameters:
+            make(path)
+        else:
+            path.write_bytes(make())
+    return path
+
+
 ROWS = {
     "data.load_digits_images": Row(
         data.load_digits_images,
@@ -174,30 +217,30 @@ ROWS |= {
         names={"image": ""},
     ),
     "preprocess.Preprocess.undo": Row(undo, lambda: dict(pixels=torch.randn(2, 3, 4, 6))),
-    "dialects.to_timm": Row(
-        dialects.to_timm,
+    "pretrained.spelling.to_timm": Row(
+        spelling.to_timm,
         lambda: dict(state_dict=weights()),
         own={"state_dict": STATE},
         refusals=(KeyError,),
         names=NO_TENSOR_NAMES,
     ),
-    "dialects.to_hugging_face": Row(
-        dialects.to_hugging_face,
+    "pretrained.spelling.to_hugging_face": Row(
+        spelling.to_hugging_face,
         lambda: dict(state_dict=weights()),
         own={"state_dict": STATE},
         refusals=(KeyError,),
         names=NO_TENSOR_NAMES,
     ),
-    "dialects.recognise": Row(
-        lambda keys: dialects.recognise(keys).name,
+    "pretrained.spelling.recognise": Row(
+        lambda keys: spelling.recognise(keys).name,
         lambda: dict(keys=list(weights())),
         own={"keys": KEYS},
         refusals=(KeyError,),
         names=NO_TENSOR_NAMES,
         fine={"keys": {name: "most of a ViT's" for name in ("one too few", "one too many")}},
     ),
-    "dialects.read_sizes": Row(
-        dialects.read_sizes,
+    "pretrained.shapes.read_sizes": Row(
+        shapes.read_sizes,
         lambda: dict(weights=weights()),
         own={
             "weights": constants(None, 1, "text", [], {})
@@ -209,28 +252,29 @@ ROWS |= {
         refusals=(KeyError,),
         names=NO_TENSOR_NAMES,
     ),
-    "dialects.on_meta": Row(
-        lambda config: dialects.on_meta(config).config,
+    "pretrained.shapes.on_meta": Row(
+        lambda config: shapes.on_meta(config).config,
         lambda: dict(config=dict(SIZES)),
         own={"config": CONFIGS},
         names=NO_TENSOR_NAMES,
     ),
-    "pretrained.load_pretrained": Row(
+    "pretrained.loading.load_pretrained": Row(
         lambda **given: tuple(pretrained.load_pretrained(**given)),
         lambda: dict(source=scratch() / "model.safetensors", num_heads=2, image_size=(4, 4)),
         own={
             "source": {
                 "no tensors": BAD_FILES["no safetensors"],
                 "a text": BAD_FILES["a text"],
+                **{name: Kind(lambda path, name=name: bad_file(name)) for name in BAD_WEIGHTS},
                 "no weights in it": Kind(lambda path: scratch() / "pictures"),
             }
         },
         fine={"num_heads": {"None": "as the file says"}, "image_size": {"None": "as the file says"}},
-        refusals=(FileNotFoundError, ConnectionError),
+        refusals=(FileNotFoundError, IsADirectoryError, ConnectionError),
         names={"source": ""},
         skip={"image_size": {"5": "", "(5, 7)": ""}},
     ),
-    "pretrained.save_hugging_face": Row(
+    "pretrained.saving.save_hugging_face": Row(
         pretrained.save_hugging_face,
         lambda: dict(
             model=model(),

@@ -129,6 +129,8 @@ def _timm_facts(config: dict) -> Facts:
 def _timm_labels(names: list | dict | None, descriptions: dict) -> list[str] | None:
     if not names:
         return None
+    if not isinstance(names, (list, dict)):
+        raise ValueError(f"label_names must be a list or a mapping, got {names!r:.80}")
     names = _in_order("label_names", names if isinstance(names, dict) else dict(enumerate(names)))
     return [str(descriptions.get(name, name)) for name in names]
 

@@ -12,6 +12,7 @@ import torch
 
 MOST_STEPS = 300_000  # a tensor takes about 30, a DINO with both its networks 50,000
 MOST_BYTES = 8 * 2**20
+MOST_NESTING = 12
 NEEDED = {
     *(
         "collections OrderedDict",
@@ -53,12 +54,38 @@ def check_steps(file: BufferedIOBase, pickles: int = 1) -> None:
     Raises:
         ValueError: "it asks for GLOBAL os mkdir, ...", or it is longer than any file of weights, or is none.
     """
-    limited = Limited(file, MOST_BYTES)
+    limited, nesting = Limited(file, MOST_BYTES), _Nesting()
     for number, (name, argument) in enumerate(_steps(limited, pickles)):
         if number == MOST_STEPS:
             raise ValueError(f"it describes its tensors in more than {MOST_STEPS:,} steps")
+        nesting.look_at(name, argument)
         if name in ("GLOBAL", "INST", "STACK_GLOBAL") and not _is_needed(argument):
             raise ValueError(f"Unsupported global: GLOBAL {str(argument).replace(' ', '.'):.80}")
+
+
+class _Nesting:
+    """Counts how deep tuples lie in tuples: forty pairs, each of the last one twice, take a year to hash."""
+
+    def __init__(self):
+        self.depths, self.deepest, self.tuple_on_top = {}, 0, False
+
+    def look_at(self, name: str, argument: object) -> None:
+        """Follow one step.
+
+        Raises:
+            ValueError: "it nests tuples too deeply", or it takes a step that torch.save never does.
+        """
+        if name in ("DUP", "POP", "POP_MARK"):
+            raise ValueError(f"it takes a step that torch.save never does, {name}")
+        if name.endswith("PUT"):
+            if self.tuple_on_top:
+                self.depths[argument] = self.deepest + 1
+            return
+        if name.endswith("GET"):
+            self.deepest = max(self.deepest, self.depths.get(argument, 0))
+        self.tuple_on_top = "TUPLE" in name or (name.endswith("GET") and argument in self.depths)
+        if self.deepest > MOST_NESTING:
+            raise ValueError("it nests tuples too deeply")
 
 
 def _steps(file: Limited, pickles: int) -> Iterator[tuple[str, object]]:

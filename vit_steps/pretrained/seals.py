@@ -54,8 +54,8 @@ def check_beside(path: Path, own: dict[str, Any], configs: dict[str, dict | None
     saved = own.get("beside", {})
     for name in saved if isinstance(saved, dict) else {}:
         if saved[name] != fingerprint(configs.get(name)):
+            what = f"{shown(path.with_name(name))} is not what {shown(path.name)} was saved with"
             raise ValueError(
-                f"{shown(path.with_name(name))} is not what {shown(path.name)} was saved with: a save "
-                "was cut off, or it was changed by hand. Save the model again (save_hugging_face takes labels and "
-                "preprocess)"
+                f"{what}: a save was cut off, or it was changed by hand. Save the model again "
+                "(save_hugging_face takes labels and preprocess)"
             )

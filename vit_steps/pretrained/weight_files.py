@@ -206,7 +206,7 @@ def _open_torch(path: Path, file: BufferedReader) -> WeightFile:
     size = _check_zip(file) if _starts(file, b"PK\x03\x04") else _check_old(file)
     shapes = _unwrap(_load(file, "meta"))
     if isinstance(shapes, dict):
-        _check_own(shapes, size)
+        _check_extent(shapes, size)
     return WeightFile(shapes, {}, lambda: _unwrap(_load(file, "cpu")))
 
 
@@ -247,7 +247,7 @@ def _unwrap(content: object) -> object:
     return content
 
 
-def _check_own(content: dict, size: int) -> None:
+def _check_extent(content: dict, size: int) -> None:
     """Refuse tensors of more numbers than the file has: rows that are one and the same row."""
     tensors = [each for each in content.values() if isinstance(each, Tensor)]
     for name, each in content.items():
