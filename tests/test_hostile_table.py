@@ -27,6 +27,9 @@ OF_A_FIGURE = "takes a figure that the package drew, or its PNG: show_figure and
 OF_A_MODEL = "made by ViT alone, after its own doors"
 COMMAND = "a command line: argparse answers, see test_training"
 NO_ARGUMENTS = "takes nothing"
+OF_A_PICTURE = "stands behind Preprocess and load_image_folder, which are tried with all kinds of bad files"
+OF_PICTURES = ("BadPicture", "TooLarge", "BombFound", "open_picture", "convert_picture", "printable")
+OF_PICTURES += ("to_eight_bits",)
 OF_FILES = "within the package: what calls it is tried, with good files and bad"
 WRITERS = ("write_whole", "write_table", "write_folder", "writable")
 READERS = ("open_file", "read_json", "parse_json", "read_safetensors", "read_metadata")
@@ -38,7 +41,12 @@ OF_PRETRAINED += ("pickles.Limited", "pickles.check_steps", "shapes.check_shapes
 NOT_FED = {
     **dict.fromkeys(["vit.PatchEmbed", "vit.Attention", "vit.Block"], OF_A_MODEL),
     **dict.fromkeys(
-        ["vit.Trace", "looking.agreement.Agreement", "data.ImageFolder", "pretrained.dialects.Dialect"],
+        [
+            "vit.Trace",
+            "looking.agreement.Agreement",
+            "data.folders.ImageFolder",
+            "pretrained.dialects.Dialect",
+        ],
         RECORD,
     ),
     **dict.fromkeys(
@@ -57,6 +65,7 @@ NOT_FED = {
     **dict.fromkeys([f"looking.png.{name}" for name in ("render", "pack", "screen_width")], OF_A_FIGURE),
     "training.command.main": COMMAND,
     "looking.widgets.curve.live_curve": NO_ARGUMENTS,
+    **dict.fromkeys([f"files.pictures.{name}" for name in OF_PICTURES], OF_A_PICTURE),
 }
 
 

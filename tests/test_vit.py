@@ -365,7 +365,11 @@ IMAGE = torch.zeros(2, 3, 32, 32)
         (np.zeros((2, 3, 32, 32)), TypeError, "image must be a torch.Tensor, not ndarray"),
         (None, TypeError, "image must be a torch.Tensor, not NoneType"),
         (IMAGE.byte(), TypeError, "image must be floating point, got torch.uint8"),
-        (IMAGE.double(), TypeError, "image is torch.float64, the model is torch.float32: they must be the same"),
+        (
+            IMAGE.double(),
+            TypeError,
+            "image is torch.float64, the model is torch.float32: they must be the same",
+        ),
         (IMAGE.to("meta"), ValueError, "image is on meta, the model is on cpu: they must be on the same"),
     ],
 )

@@ -34,6 +34,27 @@ def scratch():
     return folder
 
 
+BAD_PICTURES = {
+    "EPS": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\nshowpage\n",
+    "144 megapixels": b"P5 12000 12000 255\n" + bytes(9),
+    "a million columns": b"P5 1000000 1 255\n" + bytes(9),
+    "fewer pixels than it says": b"P5 9000 9000 255\n" + bytes(9),
+    "floats above 1 in a file": b"Pf 1 1 -1\n" + np.float32(3).tobytes(),
+    "a comment of ten megabytes": b"P5\n#" + b"a" * 10**7 + b"\n1 1 255\n" + bytes(1),
+    "an empty file": b"",
+}
+
+
+@cache
+def folder_of(name):
+    """A folder of two classes, of which one holds one bad picture."""
+    folder = scratch() / "bad" / name.replace(" ", "-")
+    for part in ("a", "b"):
+        (folder / part).mkdir(parents=True)
+    (folder / "a" / "bad.png").write_bytes(BAD_PICTURES[name])
+    return folder
+
+
 def model():
     return ViT(**SIZES)
 
@@ -108,13 +129,13 @@ def bad_file(name):
 
 
 ROWS = {
-    "data.load_digits_images": Row(
+    "data.digits.load_digits_images": Row(
         data.load_digits_images,
         lambda: dict(split="test", seed=1),
         fine={"seed": {"0": "the first"}},
         own={"seed": constants(2**32)},
     ),
-    "data.split_in_three": Row(
+    "data.splits.split_in_three": Row(
         data.split_in_three,
         lambda: dict(labels=torch.arange(60) % 3, seed=1),
         own={"labels": {"too few": constant(torch.tensor([0, 1, 2]))}, "seed": constants(2**32)},
@@ -124,17 +145,19 @@ ROWS = {
         },
         names={"labels": "images"},
     ),
-    "data.load_table": Row(data.load_table, lambda: dict(name="choice")),
-    "data.load_photo": Row(data.load_photo, lambda: dict(name="chelsea", size=4)),
-    "data.load_image_folder": Row(
+    "data.results.load_table": Row(data.load_table, lambda: dict(name="choice")),
+    "data.photos.load_photo": Row(data.load_photo, lambda: dict(name="chelsea", size=4)),
+    "data.folders.load_image_folder": Row(
         data.load_image_folder,
-        lambda: dict(path=scratch() / "pictures", size=4, channels=3, broken="refuse"),
+        lambda: dict(path=scratch() / "pictures", size=4, channels=3, broken="refuse", least_classes=2),
         own={
             "path": {
                 "no classes": Kind(lambda path: path / "cats"),
                 "a text": BAD_FILES["a text"],
                 "a file": Kind(lambda path: scratch() / "broken.safetensors"),
-            },
+                "one folder too high": Kind(lambda path: path.parent),
+            }
+            | {name: Kind(lambda path, name=name: folder_of(name)) for name in BAD_PICTURES},
             "channels": constants(2, 4),
         },
         refusals=DAMAGE,
@@ -210,7 +233,10 @@ ROWS |= {
                 "a picture without pixels": constant(Image.new("RGB", (0, 5))),
                 "one channel": constant(torch.rand(1, 5, 6)),
                 "a grey picture": constant(Image.new("L", (5, 6)), FINITE),
+                "32-bit whole numbers": constant(Image.new("I", (5, 6), 3)),
+                "floats above 1": constant(Image.new("F", (5, 6), 3.0)),
             }
+            | {name: Kind(lambda _, name=name: folder_of(name) / "a" / "bad.png") for name in BAD_PICTURES}
         },
         fine={"image": {"an axis too many": "a batch of one"}},
         refusals=DAMAGE,
