@@ -43,7 +43,7 @@ def test_the_source_shown_is_the_code_of_the_module(displayed):
     show_source(image2patches, patches2image)
     texts = [things[0].data for things, _ in displayed]
     assert len(texts) == 2
-    assert texts[0].startswith("```python\n# vit_steps/patch_embedding.py\ndef image2patches(")
+    assert texts[0].startswith("```python\n# vit_steps/patch_embedding.py\n@door(")
     assert texts[0].endswith("# B C rows cols p p -> B N P\n```")
 
 
