@@ -104,13 +104,14 @@ KILLED = """
 import itertools, sys, torch
 from vit_steps.pretrained import Preprocess, save_hugging_face
 from vit_steps.vit import ViT
-print("ready", flush=True)
 for number in itertools.count(1):
     size = dict(image_size=8, patch_size=4, dim=8, depth=1, num_heads=2, mlp_dim=8, num_classes=2)
     model = ViT(**size)
     torch.nn.init.constant_(model.head.bias, number)
     preprocess = Preprocess((8, 8), (number / 1e6,) * 3, (0.5,) * 3) if number % 3 else None
     save_hugging_face(model, sys.argv[1], labels=[f"{number}", f"{number} too"], preprocess=preprocess)
+    if number == 1:
+        print("there is a folder from now on", flush=True)
 """
 
 

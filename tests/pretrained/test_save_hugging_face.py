@@ -124,7 +124,7 @@ def test_what_we_write_is_whole_or_not_there(tmp_path, monkeypatch):
     model = ViT(**SQUARE._asdict())
     save_hugging_face(model, tmp_path)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    monkeypatch.setattr("vit_steps.pretrained.saving.save_file", fail)
+    monkeypatch.setattr("pathlib.Path.write_bytes", fail)
     with pytest.raises(OSError, match="no space left"):
         save_hugging_face(perturb(model), tmp_path)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before

@@ -5,7 +5,7 @@ import math
 import os
 from pathlib import Path
 
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from vit_steps.files.writing import write_whole
 from vit_steps.pretrained.configs import CONFIG, HUGGING_FACE_CONFIG, HUGGING_FACE_STEPS, PROCESSOR
@@ -49,7 +49,9 @@ def save_hugging_face(
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     # First the weights: they alone tell that a config does not belong to them, should this be cut off here.
-    write_whole(folder / "model.safetensors", lambda draft: save_file(weights, draft, metadata=metadata))
+    # (save_file would put a file of its own in the draft's place, which a kill leaves behind.)
+    whole = save(weights, metadata=metadata)
+    write_whole(folder / "model.safetensors", lambda draft: draft.write_bytes(whole))
     for name, config in configs.items():
         _write_config(folder / name, config)
 
