@@ -36,7 +36,7 @@ def _real(name: str, value: Any) -> int | float:
     return value
 
 
-def between(name: str, value: Any, low: float, high: float) -> Any:
+def between(name: str, value: Any, low: int | float, high: int | float) -> Any:
     """Refuse a number below ``low`` or above ``high``, or a tensor or an array that holds one, and NaN."""
     several = hasattr(value, "shape") and value.shape
     found = (value.min(), value.max()) if several else (_real(name, value),)
