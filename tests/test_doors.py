@@ -166,6 +166,9 @@ def test_what_is_equal_is_not_the_same():
         assert everything(IMAGE, grid=good) == "in"
         with pytest.raises(TypeError, match="grid"):
             everything(IMAGE, grid=bad)
+        assert everything(IMAGE, image_size=good) == "in"
+        with pytest.raises(TypeError, match="image_size"):
+            everything(IMAGE, image_size=bad)
     assert everything(IMAGE, size=1) == "in"
     for bad in (True, 1.0):
         with pytest.raises(TypeError, match="size"):
@@ -195,6 +198,21 @@ def test_tensors_of_one_call_agree(change, refusal):
     assert two(**good) == "in"
     with pytest.raises((TypeError, ValueError), match=f"^{re.escape(refusal)}$"):
         two(**{**good, **change})
+
+
+def test_a_list_that_may_be_left_out_is_known_by_its_length():
+    @door("number of labels is number of images")
+    def label(images: Float[Tensor, "images dim"], labels: Sequence[str] | None = None):
+        return "in"
+
+    assert (
+        label(torch.zeros(2, 3))
+        == label(torch.zeros(2, 3), None)
+        == label(torch.zeros(2, 3), ["a", "b"])
+        == "in"
+    )
+    with pytest.raises(ValueError, match="number of labels 1 is not number of images 2"):
+        label(torch.zeros(2, 3), ["a"])
 
 
 def test_defaults_are_judged_beside_what_is_given():

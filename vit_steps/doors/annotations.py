@@ -44,7 +44,7 @@ def reader_of(name: str, annotation: Any, least: int | None = 1) -> Reader:
     if type(None) in options:
         inner = reader_of(name, Union[tuple(each for each in options if each is not type(None))], least)  # noqa: UP007
         return lambda value, call: None if value is None else inner(value, call)
-    if any(_is_tensor(option) for option in options):
+    if all(_is_tensor(option) for option in options):
         return _tensor(name, options)
     if annotation is int:
         return _integer(name, least)
@@ -215,17 +215,23 @@ def _length(axis: str, call: Call) -> int:
     return int(times or 1) * (int(known) if known.isdigit() else call.axes[known][0])
 
 
+def _look_of_pair(value: Any) -> tuple:
+    sizes = value if isinstance(value, (tuple, list)) else (value,)
+    return (type(value), *sizes, *map(type, sizes))  # (True, 3) equals (1, 3)
+
+
 def look_of(annotation: Any) -> Callable[[Any], Any]:
     """What a door has to remember of a value to know another one like it."""
     options = tuple(option for option in _options(annotation) if option is not type(None))
+    annotation = options[0] if len(options) == 1 else annotation
     if any(_is_tensor(option) for option in options):
         return lambda value: None if value is None else (value.shape, value.dtype, value.device)
     if get_origin(annotation) in (list, Sequence):
         return len
     if _simple(options[0], options) is values.function:
         return callable
-    if annotation == tuple[int, int]:
-        return lambda value: (type(value), *value, *map(type, value))  # (True, 3) equals (1, 3)
+    if tuple[int, int] in options:
+        return _look_of_pair
     if options[0] in (int, float, str) or get_origin(options[0]) is Literal:
         return lambda value: (type(value), value)
     return type  # never the value itself: what is remembered is kept alive
