@@ -9,7 +9,7 @@ else
 endif
 export PYTHONUTF8 := 1
 
-.PHONY: help lab test execute picture site slides bench coverage mutants lint environment measure clean
+.PHONY: help lab test execute picture site slides bench coverage mutants portable lint environment measure clean
 .DEFAULT_GOAL := help
 
 help:
@@ -22,6 +22,7 @@ help:
 	@echo "make bench     time everything beside what else there is     (quarter of an hour)"
 	@echo "make coverage  which lines and branches tests and lessons never reach"
 	@echo "make mutants   break the code on purpose: do the tests see it?   (quarter of an hour)"
+	@echo "make portable  would other processors print the same?        (half an hour)"
 	@echo "make lint      check the style of the code, notebooks included"
 	@echo "make clean     remove the environment, pages and slides, to start from nothing"
 	@echo "Each sets up what it needs in .venv. Another Python: make PYTHON=python3.12 lab"
@@ -58,6 +59,9 @@ coverage: measure
 
 mutants: measure
 	@$(RUN) -m tests.mutants
+
+portable: environment
+	@$(RUN) tools/portable.py
 
 lint: environment
 	@$(RUN) -m ruff check .

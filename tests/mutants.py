@@ -33,10 +33,12 @@ HERE = Path(__file__).parent
 EQUIVALENT = HERE / "equivalent_mutants.csv"
 MODULES = (
     *("patch_embedding", "cls_token", "position_embedding", "encoder", "classification", "vit"),
-    *("looking.attention_maps", "pretrained", "dialects", "preprocess", "looking.agreement"),
+    *("doors.contract", "doors.annotations", "doors.sentences", "doors.values"),
+    *("looking.attention_maps", "looking.agreement"),
+    *("pretrained.loading", "pretrained.configs", "pretrained.spelling", "pretrained.preprocess"),
 )
 # A module answers to its own tests alone: that is stricter, and far faster, than to run all of them.
-MORE_TESTS = {"pretrained": ("preprocess",)}  # there its preparations are held against each library's own
+MORE_TESTS = {"pretrained.loading": ("pretrained.preprocess",)}  # its preparations are held there
 DOOR = "door"
 ENOUGH = 95  # percent, in each module
 # A mutant that hangs, or that takes the interpreter down, was noticed too.

@@ -182,8 +182,11 @@ def numbers(result):
 
 # The model's own parameters are in single precision, and so is what sincos_position gives.
 OF_THE_STEPS = [name for name in rows_steps.ROWS if not name.startswith("vit.") and "sincos" not in name]
-NEEDS_NUMBERS = {"classification.top_k"}
-NEEDS_NUMBERS |= {f"looking.attention_maps.{name}" for name in ("kernel_components", "deletion_curve")}
+NEEDS_NUMBERS = {
+    "classification.top_k",
+    "looking.attention_maps.kernel_components",
+    "looking.attention_maps.deletion_curve",
+}
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])

@@ -80,7 +80,7 @@ def test_the_drawing_says_name_words_and_arrows_and_no_line_sticks_out(small):
 
 def test_rooms_that_know_each_other_are_refused(small):
     root = small("vit_steps/doors.py", '"""D."""\ndef late():\n    import vit_steps.looking\n')
-    with pytest.raises(ValueError, match="rooms know each other: doors -> looking -> doors"):
+    with pytest.raises(ValueError, match=r"rooms know each other: doors -> looking -> .*doors"):
         house.draw(root)
 
 

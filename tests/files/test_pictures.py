@@ -371,7 +371,9 @@ def test_only_the_formats_that_are_meant_are_opened(tmp_path, monkeypatch):
     monkeypatch.setattr("subprocess.check_call", lambda *args, **kw: started.append(args))
     monkeypatch.setattr("subprocess.Popen", lambda *args, **kw: started.append(args))
     (tmp_path / "a.png").write_bytes(BAD["EPS"][0]())
-    Image.fromarray(RAMP.astype(np.float32)).save(tmp_path / "b.png", "SPIDER")
+    # Pillow takes the ending of a SPIDER for SPIDER's from then on, in the whole process.
+    Image.fromarray(RAMP.astype(np.float32)).save(tmp_path / "b.spi", "SPIDER")
+    (tmp_path / "b.spi").rename(tmp_path / "b.png")
     for name in ("a.png", "b.png"):
         with pytest.raises(BadPicture, match=name):
             open_picture(tmp_path / name, "RGB")

@@ -211,7 +211,7 @@ NO_TENSOR_NAMES = {"state_dict": "", "weights": "", "keys": "", "config": ""}
 PREPROCESSES = constants(1, "text") | {"not square": constant(Preprocess(**PREPARATION))}
 
 ROWS |= {
-    "preprocess.Preprocess": Row(
+    "pretrained.preprocess.Preprocess": Row(
         Preprocess,
         lambda: dict(PREPARATION),
         own={
@@ -221,7 +221,7 @@ ROWS |= {
         },
         fine={"size": {"(5, 7)": "another size", "a list": "refused, and by name"}},
     ),
-    "preprocess.Preprocess.__call__": Row(
+    "pretrained.preprocess.Preprocess.__call__": Row(
         prepare,
         lambda: dict(image=torch.rand(3, 5, 6)),
         own={
@@ -242,7 +242,7 @@ ROWS |= {
         refusals=DAMAGE,
         names={"image": ""},
     ),
-    "preprocess.Preprocess.undo": Row(undo, lambda: dict(pixels=torch.randn(2, 3, 4, 6))),
+    "pretrained.preprocess.Preprocess.undo": Row(undo, lambda: dict(pixels=torch.randn(2, 3, 4, 6))),
     "pretrained.spelling.to_timm": Row(
         spelling.to_timm,
         lambda: dict(state_dict=weights()),

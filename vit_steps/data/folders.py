@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 from PIL import Image
 from torch import Tensor
 
-from vit_steps.data.photos import check_size
+from vit_steps.doors import values
 from vit_steps.files.pictures import BadPicture, TooLarge, open_picture, printable
 
 MODES = {1: "L", 3: "RGB"}  # Pillow's names for grey and colour
@@ -57,7 +57,8 @@ def load_image_folder(
         TypeError: ``path`` is no path, or ``size`` is not an integer.
     """
     _check_path(path)
-    check_size(size)
+    values.integer("size", size)
+    values.integer("least_classes", least_classes)
     _check_choices(channels, broken)
     folders, skipped = _class_folders(Path(path), least_classes), []
     read = [_read_class(folder, size, channels, skipped if broken == "skip" else None) for folder in folders]

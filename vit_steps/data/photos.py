@@ -1,11 +1,11 @@
 """Photographs that ship inside scikit-image."""
 
-from numbers import Integral
-
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
+
+from vit_steps.doors import values
 
 PHOTOS = ("astronaut", "chelsea", "coffee")
 
@@ -28,7 +28,7 @@ def load_photo(name: str, *, size: int) -> Float[Tensor, "1 3 {size} {size}"]:
 
     if name not in PHOTOS:
         raise ValueError(f"name must be one of {', '.join(PHOTOS)}, got {name!r}")
-    check_size(size)
+    values.integer("size", size)
     photo = torch.from_numpy(getattr(data, name)().copy()).permute(2, 0, 1)[None] / 255  # H W C -> 1 C H W
     square = _middle_square(photo)
     resized = F.interpolate(square, size=(size, size), mode="bilinear", antialias=True)
@@ -40,12 +40,3 @@ def _middle_square(image: Tensor) -> Tensor:
     side = min(height, width)
     top, left = (height - side) // 2, (width - side) // 2
     return image[:, :, top : top + side, left : left + side]
-
-
-def check_size(size: object) -> None:
-    """Refuse what is no side of a square, for all that load one."""
-    # To Python, True is an integer; here it never is what the caller meant.
-    if isinstance(size, bool) or not isinstance(size, Integral):
-        raise TypeError(f"size must be an integer, got {size!r}")
-    if size < 1:
-        raise ValueError(f"size must be at least 1, got {size}")

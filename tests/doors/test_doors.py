@@ -21,7 +21,7 @@ from vit_steps import ViT, encoder_block
 from vit_steps.doors import contract, door, judge, values
 from vit_steps.doors.sentences import parse
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.usefixtures("doors_only")
 
 
