@@ -55,7 +55,7 @@ def test_a_grey_image_keeps_its_scale(ax):
         (torch.zeros(2, 4, 4), "image channels must be one of 1, 3, got 2"),
         (torch.zeros(4, 4), r"image must have the axes \(channels height width\), got shape \(4, 4\)"),
         (torch.zeros(1, 3, 4, 4), "image must have the axes"),
-        (torch.tensor([[[-2.1, 2.6]]]), r"image must lie in \[0, 1\], got -2.1 to 2.6"),
+        (torch.tensor([[[-2.1, 2.6]]]), r"image must hold values in \[0, 1\], got -2.1 to 2.6"),
     ],
 )
 def test_what_is_no_picture_is_refused(ax, image, words):
@@ -239,12 +239,12 @@ def test_a_history_without_validation_has_one_line_and_one_axis(ax):
         (
             lambda ax: plots.plot_deletion({"random": [0.5, 1.25]}, 10, ax),
             ValueError,
-            r"curves\['random'\] must lie in \[0, 1\], got 0.5 to 1.25",
+            r"curves\['random'\] must hold values in \[0, 1\], got 0.5 to 1.25",
         ),
         (
             lambda ax: plots.plot_deletion({"random": [-0.5, 1.0]}, 10, ax),
             ValueError,
-            r"curves\['random'\] must lie in \[0, 1\], got -0.5 to 1",
+            r"curves\['random'\] must hold values in \[0, 1\], got -0.5 to 1",
         ),
         (
             lambda ax: plots.plot_embeddings(torch.rand(4, 3), torch.arange(4), ax),

@@ -327,7 +327,7 @@ ALIKE = torch.eye(6)
             lambda: attention_explorer(PHOTO, attention_of(1, 2, 2, 9, 9), (2, 4)),
             "images height 8 / grid rows 2 = 4 is not images width 12 / grid cols 4 = 3: patches are square",
         ),
-        (lambda: attention_explorer(PHOTO + 1, WEIGHTS, (2, 3)), r"images must lie in \[0, 1\], got 1"),
+        (lambda: attention_explorer(PHOTO + 1, WEIGHTS, (2, 3)), r"images must hold values in \[0, 1\]"),
         (lambda: attention_explorer(PHOTO, WEIGHTS[:, :, :0], (2, 3)), "attention heads must be at least 1"),
         (
             lambda: attention_explorer(PHOTO[:0], WEIGHTS[:0], (2, 3)),
@@ -335,7 +335,7 @@ ALIKE = torch.eye(6)
         ),
         (lambda: attention_explorer(PHOTO, WEIGHTS, (2, 3), control=WEIGHTS / 0), "control holds NaN"),
         (lambda: digit_pad(answer, torch.rand(1, 1, 0, 8)), "image height must be at least 1, got 0"),
-        (lambda: digit_pad(answer, torch.rand(1, 1, 8, 8) - 1), r"image must lie in \[0, 1\], got -"),
+        (lambda: digit_pad(answer, torch.rand(1, 1, 8, 8) - 1), r"image must hold values in \[0, 1\], got -"),
         (lambda: attention_explorer(PHOTO[0], WEIGHTS, (2, 3)), r"images must have the axes .*\(3, 8, 12\)"),
         (
             lambda: attention_explorer(PHOTO[:, :2], WEIGHTS, (2, 3)),

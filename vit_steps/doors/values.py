@@ -42,7 +42,8 @@ def between(name: str, value: Any, low: int | float, high: int | float) -> Any:
     found = (value.min(), value.max()) if several else (_real(name, value),)
     if not all(low <= number <= high for number in found):
         got = " to ".join(f"{number:.3g}" for number in found)
-        raise ValueError(f"{name} must lie in [{low}, {high}], got {got}")
+        asked = "hold values in" if several else "lie in"
+        raise ValueError(f"{name} must {asked} [{low}, {high}], got {got}")
     return value
 
 

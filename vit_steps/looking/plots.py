@@ -66,7 +66,8 @@ def plot_image(image, ax: Axes, *, title: str = "") -> AxesImage:
     """Draw one picture: grey when it has one channel, colour when it has three.
 
     Raises:
-        ValueError: "image channels must be one of 1, 3, got 2", "image must lie in [0, 1], got -2.1 to 2.6".
+        ValueError: "image channels must be one of 1, 3, got 2", "image must hold values in [0, 1], got
+            -2.1 to 2.6".
     """
     return _draw_picture(read_picture("image", image), ax, title)
 

@@ -52,8 +52,8 @@ def patch_size_slider(
 
     Raises:
         ValueError: "side 224 is not a multiple of patch_size 30", "image has side 224 and side 200: they must
-            be the same", "image channels must be one of 1, 3, got 2", "image must lie in [0, 1], got -2.1 to
-            2.6", "number of patch_sizes must be at least 1, got 0".
+            be the same", "image channels must be one of 1, 3, got 2", "image must hold values in [0, 1],
+            got -2.1 to 2.6", "number of patch_sizes must be at least 1, got 0".
         TypeError: ``image`` is not a tensor, or a patch size not an integer.
     """
     patch_sizes = read_list(patch_sizes)
