@@ -30,7 +30,7 @@ class Call:
 
 Reader = Callable[[Any, Call], None]
 # What judges the numbers of a tensor.
-NUMBERS = {Float: values.floating, Int: values.integers, Integer: values.integers}
+NUMBERS: dict[Any, Callable] = {Float: values.floating, Int: values.integers, Integer: values.integers}
 HELD = {str: "names", int: "integers"}
 
 
