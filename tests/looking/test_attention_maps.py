@@ -176,6 +176,11 @@ def test_components_are_those_of_scikit_learn(shape):
     torch.testing.assert_close(components.flatten(1), torch.from_numpy(expected), atol=1e-8, rtol=0)
 
 
+def test_as_many_components_as_the_paper_shows():
+    kernel = torch.randn(40, 3, 4, 4)
+    assert torch.equal(kernel_components(kernel), kernel_components(kernel, 28))
+
+
 @settings(max_examples=30, deadline=None, derandomize=True, database=None)
 @given(st.integers(2, 12), st.integers(1, 3), st.integers(1, 3))
 def test_components_are_orthonormal_and_their_largest_entry_is_positive(dim, channels, side):
@@ -253,6 +258,14 @@ def test_a_patch_may_be_one_pixel_or_the_whole_image():
     assert curve.tolist() == [1, 1, 0, 0, 0, 0, 0]
     square = torch.tensor([[[[1.0, 0.0], [0.0, 0.0]]]])
     assert deletion_curve(brightness, square, torch.tensor([1]), torch.tensor([[0]])).tolist() == [1, 0]
+
+
+@pytest.mark.parametrize("shape", [(2, 8), (8, 2)])
+def test_an_image_may_be_much_longer_than_wide(shape):
+    images = torch.zeros(1, 1, *shape)
+    images[..., :2, :2] = 1
+    curve = deletion_curve(brightness, images, torch.tensor([1]), torch.tensor([[1, 2, 0, 3]]))
+    assert curve.tolist() == [1, 1, 1, 0, 0]
 
 
 @pytest.mark.parametrize("pool", ["cls", "mean"])
