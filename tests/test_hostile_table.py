@@ -24,6 +24,7 @@ PACKAGE = Path(vit_steps.__file__).parent
 RECORD = "a record: it holds what it is given, and the function that reads it is tried"
 OF_A_WIDGET = "made by a function of this module, whose row it is; traitlets checks what it is given"
 OF_A_FIGURE = "takes a figure that the package drew, or its PNG: show_figure and the widgets are tried"
+OF_ITS_OWN = "between a widget's function and its door: the widgets are tried"
 OF_A_MODEL = "made by ViT alone, after its own doors"
 COMMAND = "a command line: argparse answers, see test_training"
 NO_ARGUMENTS = "takes nothing"
@@ -62,6 +63,7 @@ NOT_FED = {
     ),
     **dict.fromkeys(["looking.widgets.explorer.Explorer", "looking.widgets.pad.DigitPad"], OF_A_WIDGET),
     "looking.widgets.base.picture_of": OF_A_FIGURE,
+    **dict.fromkeys(["looking.widgets.base.as_drawn", "looking.widgets.base.drawing"], OF_ITS_OWN),
     **dict.fromkeys([f"looking.png.{name}" for name in ("render", "pack", "screen_width")], OF_A_FIGURE),
     "training.command.main": COMMAND,
     "looking.widgets.curve.live_curve": NO_ARGUMENTS,

@@ -241,7 +241,7 @@ def _kept_layers(layers: Sequence[int] | None, depth: int) -> list[int]:
     """The blocks whose attention is kept, each counted from 0."""
     if layers is None:
         return list(range(depth))
-    for layer in values.names("layers", layers):
+    for layer in values.sequence("layers", layers, "integers"):
         if not -depth <= values.integer("each of layers", layer, least=None) < depth:
             raise ValueError(f"layers holds {layer}, the model has {depth} blocks: 0 to {depth - 1}")
     kept = [layer % depth for layer in layers]

@@ -6,17 +6,19 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from math import inf, nan
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import pytest
 import torch
-from jaxtyping import Float, Shaped
+from jaxtyping import Float, Int, Integer, Shaped
 from torch import Tensor, nn
 from torch.func import functional_call, jacrev, vmap
 
 from vit_steps import ViT, encoder_block
-from vit_steps.doors import contract, door
+from vit_steps.doors import contract, door, judge, values
 from vit_steps.doors.sentences import parse
 
 ROOT = Path(__file__).parents[2]
@@ -51,8 +53,8 @@ pytestmark = pytest.mark.usefixtures("doors_only")
         ("a is below b", dict(a=2, b=2), "a 2 is not below b 2"),
         ("a is an index of b", dict(a=-2, b=2), None),
         ("a is an index of b", dict(a=1, b=2), None),
-        ("a is an index of b", dict(a=2, b=2), "a 2 is out of range: there are b 2"),
-        ("a is an index of b", dict(a=-3, b=2), "a -3 is out of range: there are b 2"),
+        ("a is an index of b", dict(a=2, b=2), "a 2 is out of range: b is 2"),
+        ("a is an index of b", dict(a=-3, b=2), "a -3 is out of range: b is 2"),
         ("image height is a multiple of size", {"image height": 30, "size": 4}, "image height 30 is not a multiple of size 4"),
         ("size is at most inner size", {"inner size": 3, "size": 4}, "size 4 is more than inner size 3"),
         ("number of tokens is at least 1", {"number of tokens": 0}, "number of tokens must be at least 1, got 0"),
@@ -89,7 +91,9 @@ def everything(
     image_size: int | tuple[int, int] = 3,
     split: Literal["train", "test"] = "train",
     labels: Sequence[str] = (),
+    layers: Sequence[int] = (),
     model: nn.Module | None = None,
+    seen: AttributeError | None = None,
     function: Callable = print,
     anything: Any = None,
 ) -> str:
@@ -111,8 +115,8 @@ IMAGE = torch.zeros(4, 3, 2)
         (dict(size=True), "size must be an integer, got True"),
         (dict(size=None), "size must be an integer, got None"),
         (dict(seed=-1), "seed must be at least 0, got -1"),
-        (dict(layer=3), "layer 3 is out of range: there are image depth 3"),
-        (dict(layer=-4), "layer -4 is out of range: there are image depth 3"),
+        (dict(layer=3), "layer 3 is out of range: image depth is 3"),
+        (dict(layer=-4), "layer -4 is out of range: image depth is 3"),
         (dict(share=1), "share must be below 1, got 1"),
         (dict(share=-0.5), "share must be at least 0, got -0.5"),
         (dict(share=float("nan")), "share must be finite, got nan"),
@@ -126,7 +130,11 @@ IMAGE = torch.zeros(4, 3, 2)
         (dict(split="dev"), "split must be one of train, test, got 'dev'"),
         (dict(split=["train"]), "split must be one of train, test, got ['train']"),
         (dict(labels=3), "labels must be a sequence of names, not int"),
+        (dict(labels=np.array(3)), "labels must be a sequence of names, not ndarray"),
+        (dict(labels={"a"}), "labels must be a sequence of names, not set"),
+        (dict(layers=3), "layers must be a sequence of integers, not int"),
         (dict(model=3), "model must be a Module, not int"),
+        (dict(seen=3), "seen must be an AttributeError, not int"),
         (dict(function=3), "function must be callable, not int"),
     ],
 )
@@ -158,6 +166,9 @@ def test_what_is_equal_is_not_the_same():
         assert everything(IMAGE, grid=good) == "in"
         with pytest.raises(TypeError, match="grid"):
             everything(IMAGE, grid=bad)
+        assert everything(IMAGE, image_size=good) == "in"
+        with pytest.raises(TypeError, match="image_size"):
+            everything(IMAGE, image_size=bad)
     assert everything(IMAGE, size=1) == "in"
     for bad in (True, 1.0):
         with pytest.raises(TypeError, match="size"):
@@ -189,6 +200,21 @@ def test_tensors_of_one_call_agree(change, refusal):
         two(**{**good, **change})
 
 
+def test_a_list_that_may_be_left_out_is_known_by_its_length():
+    @door("number of labels is number of images")
+    def label(images: Float[Tensor, "images dim"], labels: Sequence[str] | None = None):
+        return "in"
+
+    assert (
+        label(torch.zeros(2, 3))
+        == label(torch.zeros(2, 3), None)
+        == label(torch.zeros(2, 3), ["a", "b"])
+        == "in"
+    )
+    with pytest.raises(ValueError, match="number of labels 1 is not number of images 2"):
+        label(torch.zeros(2, 3), ["a"])
+
+
 def test_defaults_are_judged_beside_what_is_given():
     @door("k is at most scores classes")
     def best(scores: Float[Tensor, " classes"], k: int = 5):
@@ -209,6 +235,81 @@ def test_a_rule_may_be_a_function_and_sees_every_call():
         mean(torch.tensor([1.0, float("nan")]))
 
 
+@pytest.mark.parametrize("annotation", [Int[Tensor, " images"], Integer[Tensor, " images"]])
+def test_integers_are_of_any_length_and_sign(annotation):
+    @door()
+    def count(images: Float[Tensor, "images dim"], labels: annotation):
+        return len(labels)
+
+    for dtype in (torch.uint8, torch.int32, torch.int64):
+        assert count(torch.zeros(2, 3), torch.zeros(2, dtype=dtype)) == 2
+    for dtype in (torch.float32, torch.bool, torch.complex64):
+        with pytest.raises(TypeError, match=f"^labels must hold integers, got {dtype}$"):
+            count(torch.zeros(2, 3), torch.zeros(2, dtype=dtype))
+
+
+def test_an_argument_may_be_judged_by_a_function_instead_of_its_annotation():
+    @door(tol=lambda name, value: values.between(name, value, 0, inf))
+    def close(tol: int | float = 1, size: int = 1):
+        return tol
+
+    for good in (0, inf, 2.5):
+        assert close(good) == close(tol=good) == good
+    assert close() == 1
+    for bad, refusal in [(-1, "tol must lie in [0, inf], got -1"), ("1", "tol must be a number, got '1'")]:
+        with pytest.raises((TypeError, ValueError), match=f"^{re.escape(refusal)}$"):
+            close(bad)
+    with pytest.raises(ValueError, match="size must be at least 1, got 0"):
+        close(size=0)
+
+
+@pytest.mark.parametrize(
+    ("value", "refusal"),
+    [
+        *[
+            (0, None),
+            (1.0, None),
+            (np.float32(0.5), None),
+            (torch.tensor([0, 1]), None),
+            (np.array([0.5]), None),
+        ],
+        (2, "share must lie in [0, 1], got 2"),
+        (-0.5, "share must lie in [0, 1], got -0.5"),
+        (nan, "share must lie in [0, 1], got nan"),
+        (torch.tensor([0.5, 1.5]), "share must hold values in [0, 1], got 0.5 to 1.5"),
+        (np.array([-1, 0]), "share must hold values in [0, 1], got -1 to 0"),
+        (torch.tensor([0.5, nan]), "share must hold values in [0, 1], got nan to nan"),
+        (True, "share must be a number, got True"),
+        ([0.5], "share must be a number, got [0.5]"),
+        (torch.tensor(0.5), "share must be a number, got tensor(0.5000)"),
+    ],
+)
+def test_a_number_lies_between_two_others_and_so_do_all_of_a_tensor(value, refusal):
+    if refusal is None:
+        assert values.between("share", value, 0, 1) is value
+    else:
+        with pytest.raises((TypeError, ValueError), match=f"^{re.escape(refusal)}$"):
+            values.between("share", value, 0, 1)
+
+
+def test_names_are_texts():
+    assert values.names("labels", ["a", "b"]) == ["a", "b"]
+    for bad, refusal in [(3, "not int"), (["a", 1], "got ['a', 1]")]:
+        with pytest.raises(TypeError, match=f"^labels must be a sequence of names, {re.escape(refusal)}$"):
+            values.names("labels", bad)
+
+
+def test_what_is_no_argument_is_judged_by_an_annotation():
+    judge("its map", torch.zeros(2, 2), Float[Tensor, "side side"])
+    for bad, refusal in [
+        (torch.zeros(2, 3), "its map has side 2 and side 3: they must be the same"),
+        (torch.zeros(2), "its map must have the axes (side side), got shape (2,)"),
+        (None, "its map must be a torch.Tensor, not NoneType"),
+    ]:
+        with pytest.raises((TypeError, ValueError), match=f"^{re.escape(refusal)}$"):
+            judge("its map", bad, Float[Tensor, "side side"])
+
+
 def test_python_says_best_what_is_missing_or_too_much():
     for arguments, options in [((), {}), ((IMAGE, None, 3), {}), ((IMAGE,), {"sise": 3})]:
         with pytest.raises(TypeError, match=r"everything\(\)"):
@@ -223,7 +324,7 @@ def test_a_door_keeps_name_words_and_signature():
 
 def test_a_door_forgets_rather_than_grows(monkeypatch):
     monkeypatch.setattr(contract, "REMEMBERED", 3)
-    judged = contract.Contract(lambda image: None, ())
+    judged = contract.Contract(lambda image: None, (), {})
     for rows in range(7):
         judged._remember((rows,), [])
     assert len(judged.known) <= 3
@@ -231,7 +332,7 @@ def test_a_door_forgets_rather_than_grows(monkeypatch):
 
 def test_what_is_remembered_keeps_nothing_alive():
     """Shapes and words alone: a model or a tensor in a key would never be freed."""
-    rule = contract.Contract(everything.__wrapped__, ())
+    rule = contract.Contract(everything.__wrapped__, (), {})
     key = rule.key((IMAGE,), dict(model=nn.Identity(), function=print, anything=object(), labels=["a"]))
     flat = [part for each in key for part in (each if isinstance(each, tuple) else (each,))]
     assert not [part for part in flat if isinstance(part, (Tensor, nn.Module, list))]

@@ -154,7 +154,6 @@ ROWS = {
         ),
         own={"images": OUTSIDE | {"not of squares": constant(torch.rand(2, 3, 4, 8))}},
         fine={"control": {"None": "no control"}, "labels": {"None": "numbers"}},
-        names={"images": "image", "attention": "there is nothing to explore"},
         seen=sent,
     ),
     "looking.widgets.pad.digit_pad": Row(

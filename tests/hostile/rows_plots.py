@@ -131,6 +131,7 @@ ROWS = {
         "cost",
         lambda: dict(patch_sizes=[8, 4, 2], image_size=16),
         {"patch_sizes": PATCH_SIZES},
+        names={"patch_sizes": "patch_size"},
     ),
     "plot_differences": of_plot(
         "differences",

@@ -44,6 +44,7 @@ def test_the_source_shown_is_the_code_of_the_module(displayed):
     texts = [things[0].data for things, _ in displayed]
     assert len(texts) == 2
     assert texts[0].startswith("```python\n# vit_steps/patch_embedding.py\n@door(")
+    assert "\ndef image2patches(" in texts[0]
     assert texts[0].endswith("# B C rows cols p p -> B N P\n```")
 
 
@@ -101,8 +102,12 @@ def test_the_same_figure_gives_the_same_bytes(displayed):
     assert displayed[0][0][0]["image/png"] == displayed[1][0][0]["image/png"]
 
 
-def test_a_figure_without_words_is_refused():
-    figure, _ = plt.subplots()
+def test_a_figure_without_words_is_refused(doors_only):
+    figure, ax = plt.subplots()
     with pytest.raises(ValueError, match="alt is empty: say what the figure shows"):
         show_figure(figure, alt=" ")
+    with pytest.raises(TypeError, match="alt must be a str, not NoneType"):
+        show_figure(figure, alt=None)
+    with pytest.raises(TypeError, match="figure must be a Figure, not Axes"):
+        show_figure(ax, alt="A line.")
     plt.close(figure)

@@ -135,11 +135,12 @@ def test_as_the_last_value_of_a_cell_it_does_not_stand_there_twice(capsys):
 @pytest.mark.parametrize(
     ("ours", "reference", "tol", "error", "message"),
     [
-        (ONES, ONES, -1, ValueError, "tol must be at least 0, got -1"),
-        (ONES, ONES, math.nan, ValueError, "tol must be at least 0, got nan"),
+        (ONES, ONES, -1, ValueError, "tol must lie in [0, inf], got -1"),
+        (ONES, ONES, math.nan, ValueError, "tol must lie in [0, inf], got nan"),
         (ONES, ONES, "1e-6", TypeError, "tol must be a number, got '1e-6'"),
         (ONES, ONES, True, TypeError, "tol must be a number, got True"),
         (ONES, ONES, None, TypeError, "tol must be a number, got None"),
+        (ONES, ONES, 1j, TypeError, "tol must be a number, got 1j"),
         (None, ONES, 0, TypeError, "ours cannot be read as a tensor, it is a NoneType"),
         (ONES, "ones", 0, TypeError, "reference cannot be read as a tensor, it is a str"),
         (ONES, [[1.0], [1.0, 2.0]], 0, TypeError, "reference cannot be read as a tensor, it is a list"),

@@ -176,6 +176,11 @@ def test_components_are_those_of_scikit_learn(shape):
     torch.testing.assert_close(components.flatten(1), torch.from_numpy(expected), atol=1e-8, rtol=0)
 
 
+def test_as_many_components_as_the_paper_shows():
+    kernel = torch.randn(40, 3, 4, 4)
+    assert torch.equal(kernel_components(kernel), kernel_components(kernel, 28))
+
+
 @settings(max_examples=30, deadline=None, derandomize=True, database=None)
 @given(st.integers(2, 12), st.integers(1, 3), st.integers(1, 3))
 def test_components_are_orthonormal_and_their_largest_entry_is_positive(dim, channels, side):
@@ -255,6 +260,14 @@ def test_a_patch_may_be_one_pixel_or_the_whole_image():
     assert deletion_curve(brightness, square, torch.tensor([1]), torch.tensor([[0]])).tolist() == [1, 0]
 
 
+@pytest.mark.parametrize("shape", [(2, 8), (8, 2)])
+def test_an_image_may_be_much_longer_than_wide(shape):
+    images = torch.zeros(1, 1, *shape)
+    images[..., :2, :2] = 1
+    curve = deletion_curve(brightness, images, torch.tensor([1]), torch.tensor([[1, 2, 0, 3]]))
+    assert curve.tolist() == [1, 1, 1, 0, 0]
+
+
 @pytest.mark.parametrize("pool", ["cls", "mean"])
 def test_deletion_starts_at_the_accuracy_and_runs_on_a_vit(pool):
     model = ViT(image_size=(8, 12), patch_size=4, channels=1, dim=16, depth=2, num_heads=4, mlp_dim=16, num_classes=3, pool=pool)  # fmt: skip
@@ -317,11 +330,11 @@ K = torch.zeros(64, 1, 4, 4)
 @pytest.mark.parametrize(
     ("function", "arguments", "options", "error", "message"),
     [
-        (cls_attention, (A, (3, 3)), {}, ValueError, "attention has 17 tokens, grid (3, 3) with the CLS token needs 10"),
-        (cls_attention, (A, (4, 4)), {"layer": 3}, ValueError, "layer 3 is out of range: attention has 3 layers"),
-        (cls_attention, (A, (4, 4)), {"layer": -4}, ValueError, "layer -4 is out of range: attention has 3 layers"),
-        (cls_attention, (A, (4, 4)), {"head": 4}, ValueError, "head 4 is out of range: attention has 4 heads"),
-        (cls_attention, (A, (4, 4)), {"head": -5}, ValueError, "head -5 is out of range: attention has 4 heads"),
+        (cls_attention, (A, (3, 3)), {}, ValueError, "attention tokens 17 is not 1 + grid rows 3 * grid cols 3 = 10: the CLS token comes first"),
+        (cls_attention, (A, (4, 4)), {"layer": 3}, ValueError, "layer 3 is out of range: attention depth is 3"),
+        (cls_attention, (A, (4, 4)), {"layer": -4}, ValueError, "layer -4 is out of range: attention depth is 3"),
+        (cls_attention, (A, (4, 4)), {"head": 4}, ValueError, "head 4 is out of range: attention heads is 4"),
+        (cls_attention, (A, (4, 4)), {"head": -5}, ValueError, "head -5 is out of range: attention heads is 4"),
         (cls_attention, (A, (4, 4)), {"head": 1.0}, TypeError, "head must be an integer, got 1.0"),
         (cls_attention, (A, (4, 4)), {"layer": None}, TypeError, "layer must be an integer, got None"),
         (cls_attention, (A, (4, 4)), {"layer": True}, TypeError, "layer must be an integer, got True"),
@@ -331,25 +344,32 @@ K = torch.zeros(64, 1, 4, 4)
         (cls_attention, (A[0], (4, 4)), {}, ValueError, "attention must have the axes (batch depth heads tokens tokens), got shape (3, 4, 17, 17)"),
         (cls_attention, (A.numpy(), (4, 4)), {}, TypeError, "attention must be a torch.Tensor, not ndarray"),
         (cls_attention, (A.long(), (4, 4)), {}, TypeError, "attention must be floating point, got torch.int64"),
-        (cls_attention, (A[..., :16], (4, 4)), {}, ValueError, "attention must be square, got 17 queries and 16 keys"),
-        (cls_attention, (A[:, :0], (4, 4)), {}, ValueError, "attention has 0 layers, at least 1 is needed"),
+        (cls_attention, (A[..., :16], (4, 4)), {}, ValueError, "attention has tokens 17 and tokens 16: they must be the same"),
+        (cls_attention, (A[:, :0], (4, 4)), {}, ValueError, "layer -1 is out of range: attention depth is 0"),
         (attention_rollout, (A[:, 0],), {}, ValueError, "attention must have the axes (batch depth heads tokens tokens), got shape (2, 4, 17, 17)"),
-        (attention_rollout, (A[..., :16, :],), {}, ValueError, "attention must be square, got 16 queries and 17 keys"),
-        (attention_rollout, (A[:, :, :0],), {}, ValueError, "attention has 0 heads, at least 1 is needed"),
-        (attention_rollout, (A[..., :0, :0],), {}, ValueError, "attention has 0 tokens, at least 1 is needed"),
+        (attention_rollout, (A[..., :16, :],), {}, ValueError, "attention has tokens 16 and tokens 17: they must be the same"),
+        (cls_attention, (A[:, :, :0], (4, 4)), {}, ValueError, "attention heads must be at least 1, got 0"),
+        (attention_rollout, (A[:, :0],), {}, ValueError, "attention depth must be at least 1, got 0"),
+        (attention_rollout, (A[:, :, :0],), {}, ValueError, "attention heads must be at least 1, got 0"),
+        (attention_rollout, (A[..., :0, :0],), {}, ValueError, "attention tokens must be at least 1, got 0"),
         (attention_rollout, (list(A),), {}, TypeError, "attention must be a torch.Tensor, not list"),
-        (mean_attention_distance, (A, (3, 3), 4), {}, ValueError, "attention has 17 tokens, grid (3, 3) with the CLS token needs 10"),
+        (mean_attention_distance, (A, (3, 3), 4), {}, ValueError, "attention tokens 17 is not 1 + grid rows 3 * grid cols 3 = 10: the CLS token comes first"),
         (mean_attention_distance, (A, (4, 4), 0), {}, ValueError, "patch_size must be at least 1, got 0"),
         (mean_attention_distance, (A, (4, 4), 4.0), {}, TypeError, "patch_size must be an integer, got 4.0"),
-        (mean_attention_distance, (A[:0], (4, 4), 4), {}, ValueError, "attention has a batch of 0, a mean over images needs at least 1"),
+        (mean_attention_distance, (A[:0], (4, 4), 4), {}, ValueError, "attention batch must be at least 1, got 0: a mean over images needs one"),
+        (mean_attention_distance, (A[:, :0], (4, 4), 4), {}, ValueError, "attention depth must be at least 1, got 0"),
+        (mean_attention_distance, (A[:, :, :0], (4, 4), 4), {}, ValueError, "attention heads must be at least 1, got 0"),
         (attention_entropy, (A[0],), {}, ValueError, "attention must have the axes (batch depth heads tokens tokens), got shape (3, 4, 17, 17)"),
-        (attention_entropy, (A[:0],), {}, ValueError, "attention has a batch of 0, a mean over images needs at least 1"),
-        (kernel_components, (K,), {}, ValueError, "num_components 28 is more than the 16 there can be: dim is 64, patch_dim is 16"),
-        (kernel_components, (K[:8], 8), {}, ValueError, "num_components 8 is more than the 7 there can be: dim is 8, patch_dim is 16"),
+        (attention_entropy, (A[:0],), {}, ValueError, "attention batch must be at least 1, got 0: a mean over images needs one"),
+        (attention_entropy, (A[:, :0],), {}, ValueError, "attention depth must be at least 1, got 0"),
+        (attention_entropy, (A[:, :, :0],), {}, ValueError, "attention heads must be at least 1, got 0"),
+        (attention_entropy, (A[..., :0, :0],), {}, ValueError, "attention tokens must be at least 1, got 0"),
+        (kernel_components, (K,), {}, ValueError, "num_components 28 is more than kernel channels 1 * kernel side 4 squared = 16"),
+        (kernel_components, (K[:8], 8), {}, ValueError, "num_components 8 is more than kernel dim 8 - 1 = 7: the mean kernel is taken off first"),
         (kernel_components, (K, 0), {}, ValueError, "num_components must be at least 1, got 0"),
         (kernel_components, (K, 2.0), {}, TypeError, "num_components must be an integer, got 2.0"),
         (kernel_components, (K[0], 2), {}, ValueError, "kernel must have the axes (dim channels side side), got shape (1, 4, 4)"),
-        (kernel_components, (K[..., :3], 2), {}, ValueError, "kernel must be square, got 4 x 3"),
+        (kernel_components, (K[..., :3], 2), {}, ValueError, "kernel has side 4 and side 3: they must be the same"),
         (kernel_components, (K / 0, 2), {}, ValueError, "kernel holds NaN or infinity: it has no principal components"),
         (kernel_components, (K.int(), 2), {}, TypeError, "kernel must be floating point, got torch.int32"),
         (kernel_components, (K.numpy(), 2), {}, TypeError, "kernel must be a torch.Tensor, not ndarray"),
@@ -373,34 +393,36 @@ TWICE = torch.cat([ORDER[:2], torch.zeros(1, 16, dtype=torch.long)])
     [
         (dict(order=ORDER[:, :15]), ValueError, "order has 15 patches, an image of 8 x 8 cannot be cut into 15 squares"),
         (dict(order=ORDER[:, :8]), ValueError, "order has 8 patches, an image of 8 x 8 cannot be cut into 8 squares"),
-        (dict(order=ORDER[:, :0]), ValueError, "order has 0 patches, an image of 8 x 8 cannot be cut into 0 squares"),
+        (dict(order=ORDER[:, :0]), ValueError, "order patches must be at least 1, got 0"),
         (dict(images=IMAGES[..., :4]), ValueError, "order has 16 patches, an image of 8 x 4 cannot be cut into 16 squares"),
         (dict(images=WIDE, order=ORDER[:, :3]), ValueError, "order has 3 patches, an image of 6 x 8 cannot be cut into 3 squares"),
         (dict(images=WIDE.mT, order=ORDER[:, :3]), ValueError, "order has 3 patches, an image of 8 x 6 cannot be cut into 3 squares"),
-        (dict(images=IMAGES[:, :0]), ValueError, "images has 0 channels, at least 1 is needed"),
+        (dict(images=IMAGES[:, :0]), ValueError, "images channels must be at least 1, got 0"),
         (dict(images=IMAGES / 0), ValueError, "images holds NaN or infinity: there is no mean colour to paint with"),
         (dict(order=TWICE), ValueError, "order of image 2 does not hold each of the patches 0 to 15 once"),
         (dict(order=ORDER + 1), ValueError, "order of image 0 does not hold each of the patches 0 to 15 once"),
-        (dict(order=ORDER[:2]), ValueError, "order is for 2 images, images holds 3"),
-        (dict(labels=LABELS[:2]), ValueError, "labels is for 2 images, images holds 3"),
-        (dict(images=IMAGES[:0], labels=LABELS[:0], order=ORDER[:0]), ValueError, "images has a batch of 0, a mean over images needs at least 1"),
+        (dict(order=ORDER[:2]), ValueError, "images has batch 3, order has batch 2"),
+        (dict(labels=LABELS[:2]), ValueError, "images has batch 3, labels has batch 2"),
+        (dict(images=IMAGES[:0], labels=LABELS[:0], order=ORDER[:0]), ValueError, "images batch must be at least 1, got 0: a mean over images needs one"),
         (dict(order=ORDER.float()), TypeError, "order must hold integers, got torch.float32"),
-        (dict(order=ORDER[0]), ValueError, "order must have the axes (images patches), got shape (16,)"),
+        (dict(order=ORDER[0]), ValueError, "order must have the axes (batch patches), got shape (16,)"),
         (dict(labels=LABELS.bool()), TypeError, "labels must hold integers, got torch.bool"),
-        (dict(labels=LABELS[:, None]), ValueError, "labels must have the axes (images), got shape (3, 1)"),
+        (dict(labels=LABELS[:, None]), ValueError, "labels must have the axes (batch), got shape (3, 1)"),
         (dict(labels=[0, 1, 1]), TypeError, "labels must be a torch.Tensor, not list"),
         (dict(images=IMAGES.byte()), TypeError, "images must be floating point, got torch.uint8"),
-        (dict(images=IMAGES[0]), ValueError, "images must have the axes (images channels height width), got shape (1, 8, 8)"),
+        (dict(images=IMAGES[0]), ValueError, "images must have the axes (batch channels height width), got shape (1, 8, 8)"),
         (dict(labels=LABELS + 1), ValueError, "labels run from 1 to 2, model has 2 classes"),
         (dict(labels=LABELS - 1), ValueError, "labels run from -1 to 0, model has 2 classes"),
         (dict(model=lambda images: brightness(images) * math.nan), ValueError, "model gave logits that are NaN: there is no most probable class"),
-        (dict(model=lambda images: brightness(images)[:1]), ValueError, "model gave logits for 1 images, labels has 3"),
-        (dict(model=lambda images: images), ValueError, "logits of model must have the axes (images classes), got shape (3, 1, 8, 8)"),
-        (dict(model=lambda images: None), TypeError, "logits of model must be a torch.Tensor, not NoneType"),
-        (dict(model=None), TypeError, "model must be callable, got None"),
-        (dict(images=IMAGES.to("meta")), ValueError, "images is on the meta device: it holds no numbers"),
-        (dict(labels=LABELS.to("meta")), ValueError, "labels is on the meta device: it holds no numbers"),
-        (dict(order=ORDER.to("meta")), ValueError, "order is on the meta device: it holds no numbers"),
+        (dict(model=lambda images: brightness(images)[:1]), ValueError, "logits has batch 1, labels has batch 3"),
+        (dict(model=lambda images: brightness(images).int()), TypeError, "logits must be floating point, got torch.int32"),
+        (dict(images=IMAGES[:, :, :0]), ValueError, "order has 16 patches, an image of 0 x 8 cannot be cut into 16 squares"),
+        (dict(model=lambda images: images), ValueError, "logits must have the axes (batch classes), got shape (3, 1, 8, 8)"),
+        (dict(model=lambda images: None), TypeError, "model must give a torch.Tensor, not NoneType"),
+        (dict(model=None), TypeError, "model must be callable, not NoneType"),
+        (dict(images=IMAGES.to("meta")), ValueError, "images is on meta, labels is on cpu: they must be on the same"),
+        (dict(labels=LABELS.to("meta")), ValueError, "images is on cpu, labels is on meta: they must be on the same"),
+        (dict(order=ORDER.to("meta")), ValueError, "images is on cpu, order is on meta: they must be on the same"),
     ],
 )  # fmt: skip
 @pytest.mark.usefixtures("doors_only")

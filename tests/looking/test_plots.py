@@ -31,9 +31,9 @@ def test_the_pipeline_lights_one_step(ax):
     assert "position" in " ".join(text.get_text() for text in ax.texts)
 
 
-@pytest.mark.parametrize("step", [0, 6])
-def test_there_are_five_steps(ax, step):
-    with pytest.raises(ValueError, match=f"step must lie between 1 and 5, got {step}"):
+@pytest.mark.parametrize(("step", "words"), [(0, "at least 1, got 0"), (6, "at most 5, got 6")])
+def test_there_are_five_steps(ax, step, words):
+    with pytest.raises(ValueError, match=f"step must be {words}"):
         plots.plot_pipeline(step, ax)
 
 
@@ -49,10 +49,18 @@ def test_a_grey_image_keeps_its_scale(ax):
     assert artist.get_clim() == (0, 1)
 
 
-@pytest.mark.parametrize("shape", [(2, 4, 4), (4, 4), (1, 3, 4, 4)])
-def test_what_is_no_picture_is_refused(ax, shape):
-    with pytest.raises(ValueError, match="image must have"):
-        plots.plot_image(torch.zeros(shape), ax)
+@pytest.mark.parametrize(
+    ("image", "words"),
+    [
+        (torch.zeros(2, 4, 4), "image channels must be one of 1, 3, got 2"),
+        (torch.zeros(4, 4), r"image must have the axes \(channels height width\), got shape \(4, 4\)"),
+        (torch.zeros(1, 3, 4, 4), "image must have the axes"),
+        (torch.tensor([[[-2.1, 2.6]]]), r"image must hold values in \[0, 1\], got -2.1 to 2.6"),
+    ],
+)
+def test_what_is_no_picture_is_refused(ax, image, words):
+    with pytest.raises(ValueError, match=words):
+        plots.plot_image(image, ax)
 
 
 def test_the_grid_is_cut_where_the_patches_are(ax):
@@ -231,12 +239,12 @@ def test_a_history_without_validation_has_one_line_and_one_axis(ax):
         (
             lambda ax: plots.plot_deletion({"random": [0.5, 1.25]}, 10, ax),
             ValueError,
-            r"curves\['random'\] must lie in \[0, 1\], got 0.5 to 1.25",
+            r"curves\['random'\] must hold values in \[0, 1\], got 0.5 to 1.25",
         ),
         (
             lambda ax: plots.plot_deletion({"random": [-0.5, 1.0]}, 10, ax),
             ValueError,
-            r"curves\['random'\] must lie in \[0, 1\], got -0.5 to 1",
+            r"curves\['random'\] must hold values in \[0, 1\], got -0.5 to 1",
         ),
         (
             lambda ax: plots.plot_embeddings(torch.rand(4, 3), torch.arange(4), ax),

@@ -213,6 +213,18 @@ def test_a_picker_sends_tables_side_by_side_with_or_without_cls():
     assert position_picker(learned[1:, 1:], (2, 3)).query == 4
 
 
+def test_tensors_may_come_in_different_precisions():
+    attention = attention_of(1, 2, 2, 5, 5)
+    mixed = attention_explorer(
+        torch.rand(1, 1, 4, 4), attention.double(), (2, 2), control=attention.to(torch.bfloat16)
+    )
+    sent = floats(mixed).reshape(2, 2, 3, 5, 5)
+    torch.testing.assert_close(sent[0, :, 1:], attention[0])
+    torch.testing.assert_close(sent[1, :, 1:], attention[0].bfloat16().float())
+    whole = (torch.rand(1, 3, 4, 4) > 0.5).byte()
+    assert patch_size_slider(whole, [2]).sentences == patch_size_slider(whole.float(), [2]).sentences
+
+
 def test_half_precision_and_gradients_are_no_obstacle():
     attention = attention_of(1, 2, 2, 5, 5).double().requires_grad_()
     images = torch.rand(1, 1, 4, 4, dtype=torch.float64)
@@ -284,11 +296,17 @@ ALIKE = torch.eye(6)
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: patch_size_slider(torch.rand(1, 3, 224, 224), (16, 30)), "side 224 .* patch_size 30"),
-        (lambda: patch_size_slider(torch.rand(1, 3, 8, 6)), r"image must be one square .*\(1, 3, 8, 6\)"),
-        (lambda: patch_size_slider(torch.rand(2, 3, 8, 8)), r"image must be one square .*\(2, 3, 8, 8\)"),
-        (lambda: patch_size_slider(torch.rand(3, 8, 8)), r"image must be one square .*\(3, 8, 8\)"),
-        (lambda: patch_size_slider(torch.rand(1, 3, 8, 8), ()), "patch_sizes is empty"),
+        (
+            lambda: patch_size_slider(torch.rand(1, 3, 224, 224), (16, 30)),
+            "side 224 is not a multiple of patch_size 30",
+        ),
+        (lambda: patch_size_slider(torch.rand(1, 3, 8, 6)), "image has side 8 and side 6"),
+        (lambda: patch_size_slider(torch.rand(2, 3, 8, 8)), r"image must have the axes .*\(2, 3, 8, 8\)"),
+        (lambda: patch_size_slider(torch.rand(3, 8, 8)), r"image must have the axes .*\(3, 8, 8\)"),
+        (
+            lambda: patch_size_slider(torch.rand(1, 3, 8, 8), ()),
+            "number of patch_sizes must be at least 1, got 0",
+        ),
         (lambda: patch_size_slider(torch.rand(1, 3, 8, 8), (0,)), "patch_size must be at least 1, got 0"),
         (lambda: patch_size_slider(torch.full((1, 1, 8, 8), torch.nan), (4,)), "image holds NaN"),
         (lambda: position_picker(ALIKE, (2, 4)), r"similarity has shape \(6, 6\), grid \(2, 4\) .*\(8, 8\)"),
@@ -299,34 +317,53 @@ ALIKE = torch.eye(6)
         (lambda: position_picker(ALIKE, (0, 3)), "grid rows must be at least 1, got 0"),
         (
             lambda: attention_explorer(PHOTO, WEIGHTS, (3, 4)),
-            r"attention has 7 queries .*\(3, 4\) .* needs 13",
+            r"attention tokens 7 is not 1 \+ grid rows 3 \* grid cols 4 = 13: the CLS token comes first",
         ),
-        (lambda: attention_explorer(PHOTO, WEIGHTS, (3, 2)), r"images of 8 x 12 .*\(3, 2\) squares"),
+        (
+            lambda: attention_explorer(PHOTO, WEIGHTS, (3, 2)),
+            "images height 8 is not a multiple of grid rows 3",
+        ),
+        (
+            lambda: attention_explorer(PHOTO, attention_of(1, 2, 2, 9, 9), (2, 4)),
+            "images height 8 / grid rows 2 = 4 is not images width 12 / grid cols 4 = 3: patches are square",
+        ),
+        (lambda: attention_explorer(PHOTO + 1, WEIGHTS, (2, 3)), r"images must hold values in \[0, 1\]"),
+        (lambda: attention_explorer(PHOTO, WEIGHTS[:, :, :0], (2, 3)), "attention heads must be at least 1"),
+        (
+            lambda: attention_explorer(PHOTO[:0], WEIGHTS[:0], (2, 3)),
+            "images batch must be at least 1, got 0",
+        ),
+        (lambda: attention_explorer(PHOTO, WEIGHTS, (2, 3), control=WEIGHTS / 0), "control holds NaN"),
+        (lambda: digit_pad(answer, torch.rand(1, 1, 0, 8)), "image height must be at least 1, got 0"),
+        (lambda: digit_pad(answer, torch.rand(1, 1, 8, 8) - 1), r"image must hold values in \[0, 1\], got -"),
         (lambda: attention_explorer(PHOTO[0], WEIGHTS, (2, 3)), r"images must have the axes .*\(3, 8, 12\)"),
         (
             lambda: attention_explorer(PHOTO[:, :2], WEIGHTS, (2, 3)),
-            "images must have 1 or 3 channels, got 2",
+            "images channels must be one of 1, 3, got 2",
         ),
         (lambda: attention_explorer(PHOTO, WEIGHTS[0], (2, 3)), "attention must have the axes"),
         (lambda: attention_explorer(PHOTO, WEIGHTS * torch.nan, (2, 3)), "attention holds NaN"),
-        (lambda: attention_explorer(PHOTO, WEIGHTS[:, :0], (2, 3)), "nothing to explore: 0 layers"),
+        (
+            lambda: attention_explorer(PHOTO, WEIGHTS[:, :0], (2, 3)),
+            "attention depth must be at least 1, got 0",
+        ),
         (
             lambda: attention_explorer(PHOTO.expand(3, -1, -1, -1), WEIGHTS, (2, 3)),
-            "attention is for 1 images, images holds 3",
+            "images has batch 3, attention has batch 1",
         ),
         (
             lambda: attention_explorer(PHOTO, WEIGHTS, (2, 3), labels=["a", "b"]),
-            "labels names 2 images, images holds 1",
+            "number of labels 2 is not images batch 1",
         ),
         (
             lambda: attention_explorer(PHOTO, WEIGHTS, (2, 3), control=WEIGHTS[:, :1]),
-            r"control has shape \(1, 1, 2, 7, 7\), attention \(1, 2, 2, 7, 7\)",
+            "attention has depth 2, control has depth 1",
         ),
         (
             lambda: digit_pad(answer, torch.rand(1, 3, 8, 8)),
-            r"image must be one grey picture.*\(1, 3, 8, 8\)",
+            r"image must have the axes \(1 1 height width\), got shape \(1, 3, 8, 8\)",
         ),
-        (lambda: digit_pad(answer, labels=["a"]), "labels must name at least 2 classes, got 1"),
+        (lambda: digit_pad(answer, labels=["a"]), "number of labels must be at least 2, got 1"),
         (lambda: digit_pad(answer, labels="012"), "answer gave 10 probabilities, there are 3 labels"),
         (
             lambda: digit_pad(lambda image: (torch.arange(10.0), torch.ones(2, 2))),
@@ -366,8 +403,22 @@ def test_a_bad_value_is_named(call, message, doors_only):
         (lambda: attention_explorer(PHOTO, WEIGHTS.numpy(), (2, 3)), "attention must be a torch.Tensor"),
         (lambda: attention_explorer(PHOTO, WEIGHTS, (2, 3), control=3), "control must be a torch.Tensor"),
         (lambda: digit_pad("model"), "answer must be callable, not str"),
-        (lambda: digit_pad(lambda image: torch.ones(10)), "answer must give two tensors"),
-        (lambda: digit_pad(lambda image: (0.1, 0.9)), "answer must give two tensors"),
+        (lambda: digit_pad(lambda image: torch.ones(10)), "answer must return a tuple of 2, got Tensor"),
+        (lambda: digit_pad(lambda image: (0.1, 0.9)), "answer must give a torch.Tensor, not float"),
+        (
+            lambda: digit_pad(lambda image: (torch.full((10,), 0.1), 0.9)),
+            "answer's attention map must be a torch.Tensor, not float",
+        ),
+        (
+            lambda: digit_pad(answer, labels=list(range(10))),
+            r"labels must be a sequence of names, got \[0, 1",
+        ),
+        (
+            lambda: attention_explorer(PHOTO, WEIGHTS, (2, 3), labels=[1]),
+            r"labels must be a sequence of names, got \[1\]",
+        ),
+        (lambda: position_picker({1: ALIKE}, (2, 3)), r"names of similarity must be .* got \[1\]"),
+        (lambda: patch_size_slider(torch.rand(1, 3, 8, 8), 4), "patch_sizes must be a sequence of integers"),
     ],
 )
 def test_a_wrong_type_is_named(call, message, doors_only):

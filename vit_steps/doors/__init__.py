@@ -10,9 +10,11 @@ relation of numbers is one sentence in the decorator, and a refusal is that sent
     ValueError: image height 30 is not a multiple of patch_size 4
 
 What neither can say stands in :mod:`vit_steps.doors.values`, or is a function of the arguments that raises.
+What is no argument, such as one of many values in a dict, is judged by an annotation with :func:`judge`.
 """
 
 from vit_steps.doors import values
+from vit_steps.doors.annotations import judge
 from vit_steps.doors.contract import door
 
-__all__ = ["door", "values"]
+__all__ = ["door", "judge", "values"]

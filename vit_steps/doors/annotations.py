@@ -7,7 +7,7 @@ from inspect import Parameter
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
-from jaxtyping import AbstractArray, Float
+from jaxtyping import AbstractArray, Float, Int, Integer
 from torch import Tensor
 
 from vit_steps.doors import values
@@ -29,6 +29,9 @@ class Call:
 
 
 Reader = Callable[[Any, Call], None]
+# What judges the numbers of a tensor.
+NUMBERS: dict[Any, Callable] = {Float: values.floating, Int: values.integers, Integer: values.integers}
+HELD = {str: "names", int: "integers"}
 
 
 def anything(value: Any, call: Call) -> None:
@@ -41,7 +44,7 @@ def reader_of(name: str, annotation: Any, least: int | None = 1) -> Reader:
     if type(None) in options:
         inner = reader_of(name, Union[tuple(each for each in options if each is not type(None))], least)  # noqa: UP007
         return lambda value, call: None if value is None else inner(value, call)
-    if any(_is_tensor(option) for option in options):
+    if all(_is_tensor(option) for option in options):
         return _tensor(name, options)
     if annotation is int:
         return _integer(name, least)
@@ -50,9 +53,14 @@ def reader_of(name: str, annotation: Any, least: int | None = 1) -> Reader:
     if annotation == tuple[int, int] or set(options) == {int, tuple[int, int]}:
         return _pair(name, one_for_both=len(options) == 2)
     if get_origin(annotation) in (list, Sequence):
-        return lambda value, call: call.sizes.update({f"number of {name}": len(values.names(name, value))})
+        return _sequence(name, HELD.get(get_args(annotation)[0], "values"))
     simple = _simple(annotation, options)
     return (lambda value, call: simple(name, value)) if simple else anything
+
+
+def judge(name: str, value: Any, annotation: Any) -> None:
+    """Judge a value that is no argument, such as what a callable gave, by an annotation of its own."""
+    reader_of(name, annotation)(value, Call())
 
 
 def _options(annotation: Any) -> tuple:
@@ -95,19 +103,28 @@ def _pair(name: str, *, one_for_both: bool) -> Reader:
     return read
 
 
+def _sequence(name: str, held: str) -> Reader:
+    def read(value: Any, call: Call) -> None:
+        call.sizes[f"number of {name}"] = len(values.sequence(name, value, held))
+
+    return read
+
+
 def _tensor(name: str, options: tuple) -> Reader:
     """Read a tensor of one shape, or of the one that has as many axes as it."""
     shapes = [str(getattr(option, "dim_str", "...")) for option in options]
     by_rank = {len(shape.split()): shape.split() for shape in shapes}
-    is_floating = all(getattr(option, "dtype", None) is Float for option in options)
+    dtypes = {getattr(option, "dtype", None) for option in options}
+    judge_numbers = NUMBERS.get(dtypes.pop()) if len(dtypes) == 1 else None
+    is_floating = judge_numbers is values.floating
 
     def read(value: Any, call: Call) -> None:
         values.tensor(name, value)
         if "..." not in by_rank.get(1, ()):
             wanted = " or ".join(f"({shape})" for shape in shapes)
             _read_axes(name, value, by_rank.get(value.ndim), wanted, call)
-        if is_floating:
-            values.floating(name, value)
+        if judge_numbers:
+            judge_numbers(name, value)
         _fit_together(name, value, is_floating, call)
 
     return read
@@ -198,17 +215,23 @@ def _length(axis: str, call: Call) -> int:
     return int(times or 1) * (int(known) if known.isdigit() else call.axes[known][0])
 
 
+def _look_of_pair(value: Any) -> tuple:
+    sizes = value if isinstance(value, (tuple, list)) else (value,)
+    return (type(value), *sizes, *map(type, sizes))  # (True, 3) equals (1, 3)
+
+
 def look_of(annotation: Any) -> Callable[[Any], Any]:
     """What a door has to remember of a value to know another one like it."""
     options = tuple(option for option in _options(annotation) if option is not type(None))
+    annotation = options[0] if len(options) == 1 else annotation
     if any(_is_tensor(option) for option in options):
         return lambda value: None if value is None else (value.shape, value.dtype, value.device)
     if get_origin(annotation) in (list, Sequence):
         return len
     if _simple(options[0], options) is values.function:
         return callable
-    if annotation == tuple[int, int]:
-        return lambda value: (type(value), *value, *map(type, value))  # (True, 3) equals (1, 3)
+    if tuple[int, int] in options:
+        return _look_of_pair
     if options[0] in (int, float, str) or get_origin(options[0]) is Literal:
         return lambda value: (type(value), value)
     return type  # never the value itself: what is remembered is kept alive

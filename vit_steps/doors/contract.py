@@ -2,32 +2,34 @@
 
 import inspect
 from collections.abc import Callable
-from functools import wraps
+from functools import partial, wraps
 from typing import Any
 
 import torch
 from torch.compiler import is_compiling
 
-from vit_steps.doors.annotations import Call, asker_of, look_of, reader_of
+from vit_steps.doors.annotations import Call, anything, asker_of, look_of, reader_of
 from vit_steps.doors.sentences import parse
 
 REMEMBERED = 1000  # different calls; a door that has let in so many forgets them and begins anew
 SEVERAL = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
-def door(*rules: str | Callable) -> Callable[[Callable], Callable]:
+def door(*rules: str | Callable, **instead: Callable[[str, Any], Any]) -> Callable[[Callable], Callable]:
     """Hang a door in front of a function: ``@door()``, or with rules.
 
     Args:
         rules: sentences as :mod:`vit_steps.doors.sentences` reads them, or functions that take some of the
             arguments by their names and raise.
+        instead: argument -> what judges it in place of its annotation, called with name and value as the
+            functions of :mod:`vit_steps.doors.values` are.
 
     Raises:
         ValueError: a sentence without a relation.
     """
 
     def hang(function: Callable) -> Callable:
-        contract = Contract(function, rules)
+        contract = Contract(function, rules, instead)
         known, judges = contract.known, contract.judges
 
         @wraps(function)
@@ -56,7 +58,7 @@ def door(*rules: str | Callable) -> Callable[[Callable], Callable]:
 class Contract:
     """What a function's signature and rules ask of its arguments."""
 
-    def __init__(self, function: Callable, rules: tuple[str | Callable, ...]):
+    def __init__(self, function: Callable, rules: tuple[str | Callable, ...], instead: dict[str, Callable]):
         parameters = inspect.signature(function).parameters
         single = {name: each for name, each in parameters.items() if each.kind not in SEVERAL}
         annotations = {name: each.annotation for name, each in single.items()}
@@ -64,7 +66,11 @@ class Contract:
         self.defaults = {n: each.default for n, each in single.items() if each.default is not each.empty}
         self.sentences = [parse(rule) for rule in rules if isinstance(rule, str)]
         self.judges = [(rule, (*inspect.signature(rule).parameters,)) for rule in rules if callable(rule)]
-        self.readers = {name: reader_of(name, each, self._least(name)) for name, each in annotations.items()}
+        self.judges += [(partial(judge, name), (name,)) for name, judge in instead.items()]
+        self.readers = {
+            name: anything if name in instead else reader_of(name, each, self._least(name))
+            for name, each in annotations.items()
+        }
         self.looks = {name: look_of(each) for name, each in annotations.items()}
         self.in_order = tuple(self.looks.values())
         askers = {name: asker_of(name, each) for name, each in annotations.items()}
@@ -96,7 +102,7 @@ class Contract:
         given = self.given(args, kwargs)
         for rule, names in self.judges:
             if all(name in given for name in names):
-                rule(**{name: given[name] for name in names})
+                rule(*(given[name] for name in names))
 
     def given(self, args: tuple, kwargs: dict[str, Any]) -> dict[str, Any]:
         """The arguments by name, in the signature's order; Python says best what is missing or too much."""

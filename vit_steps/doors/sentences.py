@@ -23,7 +23,7 @@ RELATIONS: dict[str, Callable[[int, int], bool]] = {
 REFUSED = {
     "is a multiple of": "{left} is not a multiple of {right}",
     "is 0 or a multiple of": "{left} is neither 0 nor a multiple of {right}",
-    "is an index of": "{left} is out of range: there are {right}",
+    "is an index of": "{left} is out of range: {what} is {number}",
     "is at least": "{left} is less than {right}",
     "is at most": "{left} is more than {right}",
     "is below": "{left} is not below {right}",
@@ -72,7 +72,8 @@ class Sentence(NamedTuple):
             left = self.left.text
             return f"{left} must be {BOUNDS[self.relation]} {self.right.text}, got {self.left.value(sizes)}"
         told = {side: getattr(self, side).tell(sizes) for side in ("left", "right")}
-        return REFUSED[self.relation].format(**told)
+        number = self.right.value(sizes)
+        return REFUSED[self.relation].format(**told, what=self.right.text, number=number)
 
 
 def parse(text: str) -> Sentence:

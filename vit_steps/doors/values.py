@@ -6,6 +6,7 @@ from math import isfinite
 from numbers import Integral, Real
 from typing import Any
 
+import torch
 from torch import Tensor
 
 
@@ -21,12 +22,28 @@ def integer(name: str, value: Any, least: int | None = 1) -> int:
 
 def number(name: str, value: Any, *, positive: bool = False) -> int | float:
     """Refuse what is no finite number, or, where it has to be positive, not above zero."""
-    if isinstance(value, bool) or not isinstance(value, Real):
-        raise TypeError(f"{name} must be a number, got {value!r}")
+    _real(name, value)
     if positive and not 0 < value < float("inf"):
         raise ValueError(f"{name} must be positive and finite, got {value}")
     if isinstance(value, float) and not isfinite(value):
         raise ValueError(f"{name} must be finite, got {value}")
+    return value
+
+
+def _real(name: str, value: Any) -> int | float:
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise TypeError(f"{name} must be a number, got {value!r}")
+    return value
+
+
+def between(name: str, value: Any, low: int | float, high: int | float) -> Any:
+    """Refuse a number below ``low`` or above ``high``, or a tensor or an array that holds one, and NaN."""
+    several = hasattr(value, "shape") and value.shape
+    found = (value.min(), value.max()) if several else (_real(name, value),)
+    if not all(low <= number <= high for number in found):
+        got = " to ".join(f"{number:.3g}" for number in found)
+        asked = "hold values in" if several else "lie in"
+        raise ValueError(f"{name} must {asked} [{low}, {high}], got {got}")
     return value
 
 
@@ -56,10 +73,18 @@ def path(name: str, value: Any) -> str | os.PathLike:
     return value
 
 
+def sequence(name: str, value: Any, of: str = "names") -> Sequence:
+    """Refuse what is no sequence; a string is one of letters. ``of`` says what it holds, and is not asked."""
+    is_scalar = getattr(value, "shape", None) == ()  # it has a length, which raises
+    if is_scalar or not hasattr(value, "__len__") or not hasattr(value, "__getitem__"):
+        raise TypeError(f"{name} must be a sequence of {of}, not {type(value).__name__}")
+    return value
+
+
 def names(name: str, value: Any) -> Sequence[str]:
-    """Refuse what is no sequence; a string is one of letters."""
-    if not hasattr(value, "__len__") or not hasattr(value, "__getitem__"):
-        raise TypeError(f"{name} must be a sequence of names, not {type(value).__name__}")
+    """Refuse what is no sequence of texts; a string is one of letters."""
+    if not all(isinstance(each, str) for each in sequence(name, value)):
+        raise TypeError(f"{name} must be a sequence of names, got {value!r:.80}")
     return value
 
 
@@ -73,7 +98,8 @@ def function(name: str, value: Any) -> Callable:
 def instance(name: str, value: Any, kind: type) -> Any:
     """Refuse what is not of this class."""
     if not isinstance(value, kind):
-        raise TypeError(f"{name} must be a {kind.__name__}, not {type(value).__name__}")
+        article = "an" if kind.__name__[0] in "AEIOUaeiou" else "a"
+        raise TypeError(f"{name} must be {article} {kind.__name__}, not {type(value).__name__}")
     return value
 
 
@@ -91,10 +117,22 @@ def floating(name: str, value: Tensor) -> Tensor:
     return value
 
 
-def finite(name: str, value: Tensor, why: str = "") -> Tensor:
-    """Refuse a tensor without numbers, or with NaN or infinity; ``why`` says what cannot be had then."""
+def integers(name: str, value: Tensor) -> Tensor:
+    """Refuse a tensor of anything but integers, signed or not."""
+    if value.is_floating_point() or value.is_complex() or value.dtype == torch.bool:
+        raise TypeError(f"{name} must hold integers, got {value.dtype}")
+    return value
+
+
+def filled(name: str, value: Tensor) -> Tensor:
+    """Refuse a tensor that is only a plan."""
     if value.is_meta:
         raise ValueError(f"{name} is on the meta device: it holds no numbers")
-    if not value.isfinite().all():
+    return value
+
+
+def finite(name: str, value: Tensor, why: str = "") -> Tensor:
+    """Refuse a tensor without numbers, or with NaN or infinity; ``why`` says what cannot be had then."""
+    if not filled(name, value).isfinite().all():
         raise ValueError(f"{name} holds NaN or infinity" + (f": {why}" if why else ""))
     return value

@@ -6,6 +6,9 @@ import textwrap
 from collections.abc import Callable
 from pathlib import Path
 
+from matplotlib.figure import Figure
+
+from vit_steps.doors import door
 from vit_steps.looking.png import pack, render, screen_width
 
 DOCUMENTED = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
@@ -30,7 +33,13 @@ def show_source(*functions: Callable) -> None:
         display(Markdown(f"```python\n# {_file_of(function)}\n{source.rstrip()}\n```"))
 
 
-def show_figure(figure, alt: str) -> None:
+def _says_something(alt: str) -> None:
+    if not alt.strip():
+        raise ValueError("alt is empty: say what the figure shows")
+
+
+@door(_says_something)
+def show_figure(figure: Figure, alt: str) -> None:
     """Display a matplotlib figure as a picture with an alternative text, and close it.
 
     Args:
@@ -38,13 +47,12 @@ def show_figure(figure, alt: str) -> None:
         alt: what the picture shows, for a reader who cannot see it.
 
     Raises:
-        ValueError: ``alt`` is empty.
-        TypeError: ``figure`` is no matplotlib figure, or ``alt`` no text.
+        ValueError: "alt is empty: say what the figure shows".
+        TypeError: "figure must be a Figure, not Axes", or ``alt`` no text.
     """
     from IPython.display import display
     from matplotlib import pyplot as plt
 
-    _ask_shown(figure, alt)
     picture = pack(render(figure))
     shown = {"alt": alt, "width": screen_width(picture)}
     plt.close(figure)
@@ -63,17 +71,6 @@ def _ask_functions(functions: tuple) -> None:
     for function in map(inspect.unwrap, functions):
         if not (inspect.isroutine(function) or inspect.isclass(function)) or inspect.isbuiltin(function):
             raise TypeError(f"functions must be written in Python, got {function!r:.80}")
-
-
-def _ask_shown(figure: object, alt: object) -> None:
-    from matplotlib.figure import Figure
-
-    if not isinstance(figure, Figure):
-        raise TypeError(f"figure must be a matplotlib Figure, not {type(figure).__name__}")
-    if not isinstance(alt, str):
-        raise TypeError(f"alt must be a text, not {type(alt).__name__}")
-    if not alt.strip():
-        raise ValueError("alt is empty: say what the figure shows")
 
 
 def _without_long_docstring(source: str) -> str:

@@ -1,16 +1,20 @@
 """Reading what is to be drawn: numbers from wherever they come, and what cannot be drawn refused by name."""
 
-from collections.abc import Mapping, Sequence
-from numbers import Integral, Real
+from collections.abc import Iterable, Mapping, Sequence
+from math import isnan
+from numbers import Real
 
 import numpy as np
 import torch
-from matplotlib.axes import Axes
+
+from vit_steps.doors import values
+
+GREY_OR_COLOUR = (1, 3)  # channels of a picture
 
 
-def read_numbers(name: str, values, axes: str | None = None) -> np.ndarray:
+def read_numbers(name: str, numbers, axes: str | None = None) -> np.ndarray:
     """Real, finite numbers with these axes, and at least one of them."""
-    array = to_array(name, values)
+    array = to_array(name, numbers)
     if axes and array.ndim != len(axes.split()):
         raise ValueError(f"{name} must have the axes ({axes}), got shape {array.shape}")
     if not array.size:
@@ -20,19 +24,17 @@ def read_numbers(name: str, values, axes: str | None = None) -> np.ndarray:
     return array
 
 
-def to_array(name: str, values) -> np.ndarray:
-    if isinstance(values, torch.Tensor):
-        if values.is_meta:
-            raise ValueError(f"{name} is on the meta device: it holds no numbers")
-        values = values.detach().cpu()
+def to_array(name: str, numbers) -> np.ndarray:
+    if isinstance(numbers, torch.Tensor):
+        numbers = values.filled(name, numbers).detach().cpu()
         # Neither numpy nor matplotlib draws every half precision.
-        values = values.float() if values.is_floating_point() and values.element_size() < 4 else values
+        numbers = numbers.float() if numbers.is_floating_point() and numbers.element_size() < 4 else numbers
     try:
-        array = np.asarray(values)
+        array = np.asarray(numbers)
     except (TypeError, ValueError, RuntimeError) as error:
         raise TypeError(f"{name} cannot be read as an array: {error}") from None
     if array.dtype.kind not in "biuf":
-        kind = array.dtype if array.dtype.kind in "c" else type(values).__name__
+        kind = array.dtype if array.dtype.kind in "c" else type(numbers).__name__
         raise TypeError(f"{name} must hold real numbers, got {kind}")
     narrow = {"b": np.uint8, "f": np.float32} if array.dtype.itemsize < 4 else {}
     return array.astype(narrow.get(array.dtype.kind, array.dtype), copy=False)
@@ -40,53 +42,59 @@ def to_array(name: str, values) -> np.ndarray:
 
 def read_picture(name: str, image) -> np.ndarray:
     picture = read_numbers(name, image, "channels height width")
-    if picture.shape[0] not in (1, 3):
-        raise ValueError(f"{name} must have 1 or 3 channels, got shape {picture.shape}")
-    low, high = picture.min(), picture.max()
-    if low < 0 or high > 1:
-        raise ValueError(f"{name} must hold values in [0, 1], got {low:.3g} to {high:.3g}")
+    values.one_of(f"{name} channels", picture.shape[0], GREY_OR_COLOUR)
+    values.between(name, picture, 0, 1)
     return channels_last(picture.astype(float) if picture.dtype.kind != "f" else picture)
 
 
 def read_tiles(name: str, tiles) -> np.ndarray:
     tiles = read_numbers(name, tiles, "tiles channels height width")
-    if tiles.shape[1] not in (1, 3):
-        raise ValueError(f"{name} must have 1 or 3 channels, got shape {tiles.shape}")
+    values.one_of(f"{name} channels", tiles.shape[1], GREY_OR_COLOUR)
     return tiles
 
 
-def read_curves(name: str, curves: Mapping) -> dict[str, np.ndarray]:
-    """Curves by name, all of one length."""
-    if not isinstance(curves, Mapping):
-        raise TypeError(f"{name} must map names to numbers, not {type(curves).__name__}")
+def read_curves(name: str, curves: Mapping, *, shares: bool = False) -> dict[str, np.ndarray]:
+    """Curves by name, all of one length, and of shares of a whole where that is asked."""
     read = {key: read_numbers(f"{name}[{key!r}]", curve, "numbers") for key, curve in curves.items()}
+    for key, curve in read.items() if shares else ():
+        values.between(f"{name}[{key!r}]", curve, 0, 1)
     lengths = sorted({len(curve) for curve in read.values()})
     if len(lengths) != 1:
         raise ValueError(f"{name} must hold curves of one length, got {lengths or 'no curve'}")
     return read
 
 
-def read_sizes(patch_sizes: Sequence[int], image_size: int) -> list[int]:
-    ask_integer("image_size", image_size)
-    if isinstance(patch_sizes, str) or not np.iterable(patch_sizes) or not len(patch_sizes):
-        raise TypeError(f"patch_sizes must be a list of integers, got {patch_sizes!r}")
-    sizes = patch_sizes.tolist() if hasattr(patch_sizes, "tolist") else list(patch_sizes)
-    for size in sizes:
-        ask_integer("each of patch_sizes", size)
-        if size > image_size:
-            raise ValueError(f"patch_sizes holds {size}, which is larger than image_size {image_size}")
-    return sizes
+def read_list(sequence: Sequence) -> list:
+    """The numbers of a sequence, as Python writes them, where it may be an array or a tensor."""
+    return sequence.tolist() if hasattr(sequence, "tolist") else list(sequence)
 
 
-def read_scores(answers: Sequence[tuple[str, float]]) -> tuple[list[str], list[float]]:
+def read_scores(answers: Iterable[tuple[str, float]]) -> tuple[list[str], list[float]]:
     pairs = list(answers) if np.iterable(answers) else []
     if not pairs or not all(isinstance(pair, (tuple, list)) and len(pair) == 2 for pair in pairs):
         raise TypeError(f"answers must be pairs (label, probability), got {answers!r:.80}")
     probabilities = [read_numbers("a probability of answers", pair[1], "").item() for pair in pairs]
-    if min(probabilities) < 0 or max(probabilities) > 1:
-        low, high = min(probabilities), max(probabilities)
-        raise ValueError(f"answers must hold probabilities in [0, 1], got {low:.3g} to {high:.3g}")
+    values.between("probabilities of answers", np.array(probabilities), 0, 1)
     return [str(pair[0]) for pair in pairs], probabilities
+
+
+def read_similarity(similarity, grid: tuple[int, int]) -> np.ndarray:
+    """A number for each pair of places of a grid."""
+    similarity, patches = read_numbers("similarity", similarity, "patches patches"), grid[0] * grid[1]
+    if similarity.shape != (patches, patches):
+        needed = (patches, patches)
+        raise ValueError(f"similarity has shape {similarity.shape}, grid {tuple(grid)} needs {needed}")
+    return similarity
+
+
+def read_points(points, labels) -> tuple[np.ndarray, np.ndarray]:
+    """Points in the plane, and the class of each."""
+    points, labels = read_numbers("points", points, "points 2"), read_classes(labels)
+    if points.shape[1] != 2:
+        raise ValueError(f"points must lie in a plane, (points, 2), got shape {points.shape}")
+    if labels.shape != points.shape[:1]:
+        raise ValueError(f"labels has shape {labels.shape}, there are {len(points)} points")
+    return points, labels
 
 
 def read_classes(labels) -> np.ndarray:
@@ -110,45 +118,10 @@ def read_epochs(history) -> tuple[np.ndarray, np.ndarray]:
     return loss, accuracy
 
 
-def ask_ax(ax: Axes) -> None:
-    if not isinstance(ax, Axes):
-        raise TypeError(f"ax must be a matplotlib Axes, not {type(ax).__name__}")
-
-
-def ask_integer(name: str, value: int, at_least: int = 1) -> None:
-    # To Python, True is an integer; here it never is what the caller meant.
-    if isinstance(value, bool) or not isinstance(value, Integral):
-        raise TypeError(f"{name} must be an integer, got {value!r}")
-    if value < at_least:
-        raise ValueError(f"{name} must be at least {at_least}, got {value}")
-
-
-def ask_number(name: str, value: float) -> None:
-    if isinstance(value, bool) or not isinstance(value, Real):
-        raise TypeError(f"{name} must be a number, got {value!r}")
-
-
-def ask_cut(height: int, width: int, patch_size: int) -> None:
-    ask_integer("patch_size", patch_size)
-    for side, size in (("height", height), ("width", width)):
-        if size % patch_size:
-            raise ValueError(f"image {side} {size} is not a multiple of patch_size {patch_size}")
-
-
-def ask_layout(per_row: int, gap: int = 1, blank: float = 1.0) -> None:
-    ask_integer("per_row", per_row)
-    ask_integer("gap", gap, at_least=0)
-    ask_number("blank", blank)
-    if not (0 <= blank <= 1 or np.isnan(blank)):
-        raise ValueError(f"blank must lie in [0, 1], or be NaN where the page is to show, got {blank}")
-
-
-def ask_limit(limit: float | None) -> None:
-    if limit is None:
-        return
-    ask_number("limit", limit)
-    if not 0 < limit < float("inf"):
-        raise ValueError(f"limit must be positive and finite, got {limit}")
+def ask_shade(name: str, value: object) -> None:
+    """A shade of grey, or NaN where the page is to show."""
+    if not (isinstance(value, Real) and isnan(value)):
+        values.between(name, value, 0, 1)
 
 
 def ask_highlight(highlight: tuple[slice, slice] | None, shape: tuple[int, ...]) -> None:
@@ -162,34 +135,11 @@ def ask_highlight(highlight: tuple[slice, slice] | None, shape: tuple[int, ...])
             raise ValueError(f"highlight must have a start and an end within 0 to {size}, got {part}")
 
 
-def ask_grid(grid: tuple[int, int], shape: tuple[int, ...]) -> None:
-    if not isinstance(grid, (tuple, list)) or len(grid) != 2:
-        raise TypeError(f"grid must be (rows, cols), got {grid!r}")
-    for axis, size in zip(("rows", "cols"), grid, strict=True):
-        ask_integer(f"grid {axis}", size)
-    patches = grid[0] * grid[1]
-    if shape != (patches, patches):
-        raise ValueError(f"similarity has shape {shape}, grid {tuple(grid)} needs {(patches, patches)}")
-
-
 def ask_names(names: Sequence[str], shape: tuple[int, ...]) -> None:
     if isinstance(names, str) or not isinstance(names, Sequence):
         raise TypeError(f"names must be a list of names, not {type(names).__name__}")
     if len(names) and set(shape) != {len(names)}:
         raise ValueError(f"names holds {len(names)} names, weights has shape {shape}")
-
-
-def ask_accuracies(name: str, curve: np.ndarray) -> None:
-    if curve.min() < 0 or curve.max() > 1:
-        low, high = curve.min(), curve.max()
-        raise ValueError(f"curves[{name!r}] must lie in [0, 1], got {low:.3g} to {high:.3g}")
-
-
-def ask_points(points: np.ndarray, labels: np.ndarray) -> None:
-    if points.shape[1] != 2:
-        raise ValueError(f"points must lie in a plane, (points, 2), got shape {points.shape}")
-    if labels.shape != points.shape[:1]:
-        raise ValueError(f"labels has shape {labels.shape}, there are {len(points)} points")
 
 
 def channels_last(picture: np.ndarray) -> np.ndarray:

@@ -1,11 +1,13 @@
 """Hold two results against each other, and say how close they are."""
 
 from dataclasses import dataclass, field
-from numbers import Real
+from math import inf
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from vit_steps.doors import door, values
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,7 @@ class Agreement:
         pass
 
 
+@door(tol=lambda name, tol: values.between(name, tol, 0, inf))
 def compare(name: str, ours: Any, reference: Any, *, tol: int | float) -> Agreement:
     """Compare two tensors, print one line about it, and return what was found.
 
@@ -47,24 +50,16 @@ def compare(name: str, ours: Any, reference: Any, *, tol: int | float) -> Agreem
         tol: absolute differences below it count as equal; 0 asks for the same numbers exactly.
 
     Raises:
-        ValueError: "tol must be at least 0, got -1", or a tensor on the meta device, which holds no numbers.
+        ValueError: "tol must lie in [0, inf], got -1", or a tensor without numbers, on the meta device.
         TypeError: "ours cannot be read as a tensor, it is a NoneType".
     """
-    _check_tolerance(tol)
     ours, reference = _to_tensor("ours", ours), _to_tensor("reference", reference)
     shapes = (tuple(ours.shape), tuple(reference.shape))
-    difference = _largest_difference(ours, reference) if shapes[0] == shapes[1] else float("inf")
+    difference = _largest_difference(ours, reference) if shapes[0] == shapes[1] else inf
     ok = difference < tol or difference == 0
     line = f"{name}: {_verdict(shapes, difference, tol, ok)}"
     print(line)
     return Agreement(difference, shapes, ok, line)
-
-
-def _check_tolerance(tol: int | float) -> None:
-    if isinstance(tol, bool) or not isinstance(tol, Real):
-        raise TypeError(f"tol must be a number, got {tol!r}")
-    if not tol >= 0:
-        raise ValueError(f"tol must be at least 0, got {tol}")
 
 
 def _to_tensor(name: str, numbers: Any) -> Tensor:
@@ -72,9 +67,7 @@ def _to_tensor(name: str, numbers: Any) -> Tensor:
         tensor = torch.as_tensor(numbers).detach().to_dense()
     except (RuntimeError, TypeError, ValueError):
         raise TypeError(f"{name} cannot be read as a tensor, it is a {type(numbers).__name__}") from None
-    if tensor.is_meta:
-        raise ValueError(f"{name} is on the meta device: it holds no numbers")
-    return tensor
+    return values.filled(name, tensor)
 
 
 def _largest_difference(ours: Tensor, reference: Tensor) -> float:

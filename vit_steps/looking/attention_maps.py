@@ -2,13 +2,20 @@
 
 from collections.abc import Callable
 from math import isqrt
-from numbers import Integral
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Integer
 from torch import Tensor
 
+from vit_steps.doors import door, values
 
+
+@door(
+    "attention tokens is 1 + grid rows * grid cols: the CLS token comes first",
+    "layer is an index of attention depth",
+    "attention heads is at least 1",
+    "head is an index of attention heads",
+)
 def cls_attention(
     attention: Float[Tensor, "batch depth heads tokens tokens"],
     grid: tuple[int, int],
@@ -28,19 +35,16 @@ def cls_attention(
         Weights between 0 and 1. They sum to what the CLS token does not spend on itself.
 
     Raises:
-        ValueError: "attention has 17 tokens, grid (3, 3) with the CLS token needs 10",
-            "layer 12 is out of range: attention has 12 layers", and the same for ``head``.
+        ValueError: "attention tokens 17 is not 1 + grid rows 3 * grid cols 3 = 10: the CLS token comes
+            first", "layer 12 is out of range: attention depth is 12", and the same for ``head``.
         TypeError: ``attention`` is not a floating-point tensor, or a number is not an integer.
     """
-    rows, cols = _check_grid(attention, grid)
-    _check_place("layer", layer, attention.shape[1])
     weights = attention[:, layer, :, 0, 1:]
-    if head is None:
-        return weights.mean(dim=1).unflatten(1, (rows, cols))
-    _check_place("head", head, attention.shape[2])
-    return weights[:, head].unflatten(1, (rows, cols))
+    weights = weights.mean(dim=1) if head is None else weights[:, head]
+    return weights.unflatten(1, grid)
 
 
+@door("attention depth is at least 1", "attention heads is at least 1", "attention tokens is at least 1")
 def attention_rollout(
     attention: Float[Tensor, "batch depth heads tokens tokens"],
 ) -> Float[Tensor, "batch tokens tokens"]:
@@ -55,10 +59,10 @@ def attention_rollout(
         Rows are output tokens, columns input tokens; each row sums to 1.
 
     Raises:
-        ValueError: ``attention`` does not have five axes, or is not square in its last two.
+        ValueError: ``attention`` does not have five axes, or is not square in its last two, or "attention
+            depth must be at least 1, got 0".
         TypeError: ``attention`` is not a floating-point tensor.
     """
-    _check_attention(attention)
     identity = torch.eye(attention.shape[-1], dtype=attention.dtype, device=attention.device)
     mixing = 0.5 * attention.mean(dim=2) + 0.5 * identity
     mixing = mixing / mixing.sum(dim=-1, keepdim=True)
@@ -68,6 +72,15 @@ def attention_rollout(
     return rollout
 
 
+A_MEAN = (
+    "attention batch is at least 1: a mean over images needs one",
+    "attention depth is at least 1",
+    "attention heads is at least 1",
+    "attention tokens is at least 1",
+)
+
+
+@door(*A_MEAN, "attention tokens is 1 + grid rows * grid cols: the CLS token comes first")
 def mean_attention_distance(
     attention: Float[Tensor, "batch depth heads tokens tokens"], grid: tuple[int, int], patch_size: int
 ) -> Float[Tensor, "depth heads"]:
@@ -87,17 +100,17 @@ def mean_attention_distance(
         Pixels, between 0 and the diagonal of the image.
 
     Raises:
-        ValueError: "attention has 17 tokens, grid (3, 3) with the CLS token needs 10", or an empty batch.
+        ValueError: "attention tokens 17 is not 1 + grid rows 3 * grid cols 3 = 10: the CLS token comes
+            first", "attention batch must be at least 1, got 0: a mean over images needs one".
         TypeError: ``attention`` is not a floating-point tensor, or a size is not an integer.
     """
-    rows, cols = _check_grid(attention, grid)
-    _check_integer("patch_size", patch_size, at_least=1)
-    _check_batch("attention", attention)
+    rows, cols = grid
     places = torch.cartesian_prod(torch.arange(rows), torch.arange(cols)).to(attention)
     distance = patch_size * (places[:, None] - places).norm(dim=-1)
     return (attention[..., 1:, 1:] * distance).sum(dim=-1).mean(dim=(0, 3))
 
 
+@door(*A_MEAN)
 def attention_entropy(
     attention: Float[Tensor, "batch depth heads tokens tokens"],
 ) -> Float[Tensor, "depth heads"]:
@@ -107,14 +120,18 @@ def attention_entropy(
         Nats, between 0 (all attention on one token) and log(tokens) (the same on every token).
 
     Raises:
-        ValueError: ``attention`` does not have five axes, or an empty batch.
+        ValueError: ``attention`` does not have five axes, or "attention batch must be at least 1, got 0: a
+            mean over images needs one".
         TypeError: ``attention`` is not a floating-point tensor.
     """
-    _check_attention(attention)
-    _check_batch("attention", attention)
     return torch.special.entr(attention).sum(dim=-1).mean(dim=(0, 3))
 
 
+@door(
+    "num_components is at most kernel dim - 1: the mean kernel is taken off first",
+    "num_components is at most kernel channels * kernel side squared",
+    lambda kernel: values.finite("kernel", kernel, "it has no principal components"),
+)
 def kernel_components(
     kernel: Float[Tensor, "dim channels side side"], num_components: int = 28
 ) -> Float[Tensor, "components channels side side"]:
@@ -131,21 +148,48 @@ def kernel_components(
         entry of largest magnitude is positive, as scikit-learn does.
 
     Raises:
-        ValueError: "num_components 28 is more than the 16 there can be: dim is 64, patch_dim is 16".
+        ValueError: "num_components 28 is more than kernel channels 1 * kernel side 4 squared = 16",
+            "num_components 8 is more than kernel dim 8 - 1 = 7: the mean kernel is taken off first".
         TypeError: ``kernel`` is not a floating-point tensor, or ``num_components`` is not an integer.
     """
-    _check_components(kernel, num_components)
     kernels = kernel.flatten(1).double()
     directions = torch.linalg.svd(kernels - kernels.mean(dim=0), full_matrices=False).Vh[:num_components]
     largest = directions.gather(1, directions.abs().argmax(dim=1, keepdim=True))
     return (directions * largest.sign()).unflatten(1, kernel.shape[1:]).to(kernel.dtype)
 
 
+def _of_squares(images: Tensor, order: Tensor) -> None:
+    (height, width), side, patches = images.shape[2:], _patch_side(images, order), order.shape[1]
+    if not side or height % side or width % side or height * width != patches * side**2:
+        raise ValueError(
+            f"order has {patches} patches, an image of {height} x {width} cannot be cut into "
+            f"{patches} squares"
+        )
+
+
+def _each_patch_once(order: Tensor) -> None:
+    patches = torch.arange(order.shape[1], device=order.device)
+    wrong = (order.sort(dim=1).values != patches).any(dim=1)
+    if wrong.any():
+        raise ValueError(
+            f"order of image {wrong.nonzero()[0].item()} does not hold each of the patches "
+            f"0 to {order.shape[1] - 1} once"
+        )
+
+
+@door(
+    "images batch is at least 1: a mean over images needs one",
+    "images channels is at least 1",
+    "order patches is at least 1",
+    lambda images: values.finite("images", images, "there is no mean colour to paint with"),
+    _of_squares,
+    _each_patch_once,
+)
 def deletion_curve(
     model: Callable[[Tensor], Tensor],
-    images: Float[Tensor, "images channels height width"],
-    labels: Int[Tensor, " images"],
-    order: Int[Tensor, "images patches"],
+    images: Float[Tensor, "batch channels height width"],
+    labels: Integer[Tensor, " batch"],
+    order: Integer[Tensor, "batch patches"],
 ) -> Float[Tensor, " patches+1"]:
     """Accuracy as patches are removed, one after the other (Petsiuk et al., arXiv 1806.07421, deletion).
 
@@ -169,161 +213,37 @@ def deletion_curve(
             an image of 8 x 8 cannot be cut into 15 squares", or logits that are NaN.
         TypeError: an argument is not a tensor of the right dtype.
     """
-    patch_size = _check_deletion(model, images, labels, order)
+    side = _patch_side(images, order)
     colour = images.mean(dim=(2, 3), keepdim=True)
-    turn = order.argsort(dim=1).unflatten(1, (images.shape[2] // patch_size, -1))[
-        :, None
-    ]  # B N -> B 1 rows cols
-    turn = turn.repeat_interleave(patch_size, dim=2).repeat_interleave(patch_size, dim=3)
+    turn = order.argsort(dim=1).unflatten(1, (images.shape[2] // side, -1))[:, None]  # B N -> B 1 rows cols
+    turn = turn.repeat_interleave(side, dim=2).repeat_interleave(side, dim=3)
     accuracies = []
     with torch.no_grad():
         for num_removed in range(order.shape[1] + 1):
-            logits = _check_logits(model(torch.where(turn < num_removed, colour, images)), labels)
-            accuracies.append((logits.argmax(dim=1) == labels).float().mean())
+            logits = model(torch.where(turn < num_removed, colour, images))
+            accuracies.append(_share_right(logits, labels))
     return torch.stack(accuracies)
 
 
-def _check_tensor(name: str, tensor: Tensor, axes: str) -> None:
-    if not isinstance(tensor, Tensor):
-        raise TypeError(f"{name} must be a torch.Tensor, not {type(tensor).__name__}")
-    if tensor.ndim != len(axes.split()):
-        raise ValueError(f"{name} must have the axes ({axes}), got shape {tuple(tensor.shape)}")
+def _patch_side(images: Tensor, order: Tensor) -> int:
+    """How many pixels a patch has on a side, where all pixels are shared out among them."""
+    return isqrt(images.shape[2] * images.shape[3] // order.shape[1])
 
 
-def _check_floating(name: str, tensor: Tensor, axes: str) -> None:
-    _check_tensor(name, tensor, axes)
-    if not tensor.is_floating_point():
-        raise TypeError(f"{name} must be floating point, got {tensor.dtype}")
-
-
-def _check_integers(name: str, tensor: Tensor, axes: str) -> None:
-    _check_tensor(name, tensor, axes)
-    if tensor.is_floating_point() or tensor.is_complex() or tensor.dtype == torch.bool:
-        raise TypeError(f"{name} must hold integers, got {tensor.dtype}")
-
-
-def _check_integer(name: str, value: int, at_least: int | None = None) -> None:
-    # To Python, True is an integer; here it never is what the caller meant.
-    if isinstance(value, bool) or not isinstance(value, Integral):
-        raise TypeError(f"{name} must be an integer, got {value!r}")
-    if at_least is not None and value < at_least:
-        raise ValueError(f"{name} must be at least {at_least}, got {value}")
-
-
-def _check_attention(attention: Tensor) -> None:
-    _check_floating("attention", attention, "batch depth heads tokens tokens")
-    _, depth, heads, queries, keys = attention.shape
-    if queries != keys:
-        raise ValueError(f"attention must be square, got {queries} queries and {keys} keys")
-    for name, size in (("layers", depth), ("heads", heads), ("tokens", keys)):
-        if size < 1:
-            raise ValueError(f"attention has {size} {name}, at least 1 is needed")
-
-
-def _check_grid(attention: Tensor, grid: tuple[int, int]) -> tuple[int, int]:
-    _check_attention(attention)
-    if not isinstance(grid, (tuple, list)) or len(grid) != 2:
-        raise TypeError(f"grid must be (rows, cols), got {grid!r}")
-    for axis, size in zip(("rows", "cols"), grid, strict=True):
-        _check_integer(f"grid {axis}", size, at_least=1)
-    rows, cols = grid
-    if attention.shape[-1] != 1 + rows * cols:
-        raise ValueError(
-            f"attention has {attention.shape[-1]} tokens, grid {tuple(grid)} with the CLS token "
-            f"needs {1 + rows * cols}"
-        )
-    return rows, cols
-
-
-def _check_place(name: str, place: int, number: int) -> None:
-    _check_integer(name, place)
-    if not -number <= place < number:
-        raise ValueError(f"{name} {place} is out of range: attention has {number} {name}s")
-
-
-def _check_batch(name: str, tensor: Tensor) -> None:
-    if not len(tensor):
-        raise ValueError(f"{name} has a batch of 0, a mean over images needs at least 1")
-
-
-def _check_numbers(name: str, tensor: Tensor) -> None:
-    if tensor.is_meta:
-        raise ValueError(f"{name} is on the meta device: it holds no numbers")
-
-
-def _check_components(kernel: Tensor, num_components: int) -> None:
-    _check_floating("kernel", kernel, "dim channels side side")
-    if kernel.shape[2] != kernel.shape[3]:
-        raise ValueError(f"kernel must be square, got {kernel.shape[2]} x {kernel.shape[3]}")
-    _check_integer("num_components", num_components, at_least=1)
-    dim, patch_dim = kernel.shape[0], kernel.shape[1:].numel()
-    # The mean kernel is taken off first: that leaves one direction less than there are kernels.
-    if num_components > min(dim - 1, patch_dim):
-        raise ValueError(
-            f"num_components {num_components} is more than the {min(dim - 1, patch_dim)} there can be: "
-            f"dim is {dim}, patch_dim is {patch_dim}"
-        )
-    _check_numbers("kernel", kernel)
-    if not kernel.isfinite().all():
-        raise ValueError("kernel holds NaN or infinity: it has no principal components")
-
-
-def _check_deletion(model: Callable, images: Tensor, labels: Tensor, order: Tensor) -> int:
-    if not callable(model):
-        raise TypeError(f"model must be callable, got {model!r}")
-    _check_floating("images", images, "images channels height width")
-    _check_integers("labels", labels, "images")
-    _check_integers("order", order, "images patches")
-    _check_batch("images", images)
-    if images.shape[1] < 1:
-        raise ValueError(f"images has {images.shape[1]} channels, at least 1 is needed")
-    for name, tensor in (("images", images), ("labels", labels), ("order", order)):
-        _check_numbers(name, tensor)
-        _check_alike(name, tensor, images)
-    if not images.isfinite().all():
-        raise ValueError("images holds NaN or infinity: there is no mean colour to paint with")
-    _check_order(order)
-    return _check_squares(images, order.shape[1])
-
-
-def _check_alike(name: str, tensor: Tensor, images: Tensor) -> None:
-    if len(tensor) != len(images):
-        raise ValueError(f"{name} is for {len(tensor)} images, images holds {len(images)}")
-    if tensor.device != images.device:
-        raise ValueError(
-            f"{name} is on {tensor.device}, images is on {images.device}: they must be on the same"
-        )
-
-
-def _check_order(order: Tensor) -> None:
-    patches = torch.arange(order.shape[1], device=order.device)
-    wrong = (order.sort(dim=1).values != patches).any(dim=1)
-    if wrong.any():
-        raise ValueError(
-            f"order of image {wrong.nonzero()[0].item()} does not hold each of the patches "
-            f"0 to {order.shape[1] - 1} once"
-        )
-
-
-def _check_squares(images: Tensor, num_patches: int) -> int:
-    height, width = images.shape[2:]
-    side = isqrt(height * width // max(num_patches, 1))
-    if side < 1 or side**2 * num_patches != height * width or height % side or width % side:
-        raise ValueError(
-            f"order has {num_patches} patches, an image of {height} x {width} cannot be cut into "
-            f"{num_patches} squares"
-        )
-    return side
-
-
-def _check_logits(logits: Tensor, labels: Tensor) -> Tensor:
-    _check_floating("logits of model", logits, "images classes")
-    if len(logits) != len(labels):
-        raise ValueError(f"model gave logits for {len(logits)} images, labels has {len(labels)}")
+def _among_the_classes(logits: Tensor, labels: Tensor) -> None:
     if labels.min() < 0 or labels.max() >= logits.shape[1]:
         raise ValueError(
             f"labels run from {labels.min()} to {labels.max()}, model has {logits.shape[1]} classes"
         )
+
+
+def _most_probable(logits: Tensor) -> None:
     if logits.isnan().any():
         raise ValueError("model gave logits that are NaN: there is no most probable class")
-    return logits
+
+
+@door(_among_the_classes, _most_probable)
+def _share_right(
+    logits: Float[Tensor, "batch classes"], labels: Integer[Tensor, " batch"]
+) -> Float[Tensor, ""]:
+    return (logits.argmax(dim=1) == labels).float().mean()

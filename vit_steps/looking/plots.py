@@ -4,13 +4,12 @@ Pictures are arrays or tensors with values in [0, 1], in the order (channels, he
 along cividis, which reads the same with every kind of colour vision.
 
 Numbers may come as tensors of any device and precision, with or without a gradient, as arrays, or as lists.
-What cannot be drawn is refused before the first line: ``TypeError`` for what holds no real numbers or is no
+What cannot be drawn is refused before the first line: ``TypeError`` for what holds no real numbers, or is no
 ``Axes``, ``ValueError`` for the wrong axes, for nothing at all, and for NaN and infinity.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import cycle
-from numbers import Integral
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -22,25 +21,20 @@ from matplotlib.patches import FancyBboxPatch, Rectangle
 from matplotlib.patheffects import withStroke
 from matplotlib.text import Text
 
+from vit_steps.doors import door
 from vit_steps.looking._drawable import (
-    ask_accuracies,
-    ask_ax,
-    ask_cut,
-    ask_grid,
     ask_highlight,
-    ask_integer,
-    ask_layout,
-    ask_limit,
     ask_names,
-    ask_points,
+    ask_shade,
     channels_last,
-    read_classes,
     read_curves,
     read_epochs,
+    read_list,
     read_numbers,
     read_picture,
+    read_points,
     read_scores,
-    read_sizes,
+    read_similarity,
     read_tiles,
 )
 
@@ -50,14 +44,13 @@ LIT, UNLIT, INK = "#FFD75E", "#E8E8EC", "#1A1A2E"
 AS_IT_IS = {"parse_math": False}
 
 
+@door(f"step is at most {len(STEPS)}")
 def plot_pipeline(step: int, ax: Axes) -> list[FancyBboxPatch]:
     """Draw the five steps in a row, with ``step`` (1 to 5) lit.
 
     Raises:
-        ValueError: "step must lie between 1 and 5, got 6".
+        ValueError: "step must be at most 5, got 6".
     """
-    ask_ax(ax)
-    _ask_step(step)
     boxes = [_box(number, name, number == step, ax) for number, name in enumerate(STEPS, start=1)]
     ax.text(0.2, 0.5, "image", ha="center", va="center")
     ax.text(5.8, 0.5, "answer", ha="center", va="center")
@@ -68,63 +61,58 @@ def plot_pipeline(step: int, ax: Axes) -> list[FancyBboxPatch]:
     return boxes
 
 
+@door()
 def plot_image(image, ax: Axes, *, title: str = "") -> AxesImage:
     """Draw one picture: grey when it has one channel, colour when it has three.
 
     Raises:
-        ValueError: "image must have 1 or 3 channels, got shape (2, 8, 8)", "image must hold values in [0, 1],
-            got -2.1 to 2.6".
+        ValueError: "image channels must be one of 1, 3, got 2", "image must hold values in [0, 1], got
+            -2.1 to 2.6".
     """
-    ask_ax(ax)
     return _draw_picture(read_picture("image", image), ax, title)
 
 
+@door()
 def plot_grid(image, patch_size: int, ax: Axes, *, title: str = "") -> tuple[AxesImage, LineCollection]:
     """Draw a picture with the lines along which it is cut into patches.
 
     Raises:
-        ValueError: "image height 30 is not a multiple of patch_size 4".
+        ValueError: "height 30 is not a multiple of patch_size 4".
     """
-    ask_ax(ax)
     picture = read_picture("image", image)
-    height, width = picture.shape[:2]
-    ask_cut(height, width, patch_size)
-    artist = _draw_picture(picture, ax, title)
-    across = [((-0.5, y - 0.5), (width - 0.5, y - 0.5)) for y in range(0, height + 1, patch_size)]
-    down = [((x - 0.5, -0.5), (x - 0.5, height - 0.5)) for x in range(0, width + 1, patch_size)]
-    lines = ax.add_collection(LineCollection(across + down, colors="white", linewidths=1.5))
-    return artist, lines
+    cuts = LineCollection(_cuts(*picture.shape[:2], patch_size), colors="white", linewidths=1.5)
+    return _draw_picture(picture, ax, title), ax.add_collection(cuts)
 
 
+@door("gap is at least 0", blank=ask_shade)
 def plot_tiles(
     tiles, ax: Axes, *, per_row: int, gap: int = 1, blank: float = 1.0, title: str = ""
 ) -> AxesImage:
-    """Lay small pictures (tiles, channels, height, width) out in reading order, ``blank`` between them."""
-    ask_ax(ax)
-    tiles = read_tiles("tiles", tiles)
-    ask_layout(per_row, gap, blank)
-    return _draw_tiles(tiles, ax, per_row, gap, blank, title)
+    """Lay small pictures (tiles, channels, height, width) out in reading order, ``blank`` between them.
+
+    ``blank`` is a shade from 0 to 1, or NaN where the page is to show.
+    """
+    return _draw_tiles(read_tiles("tiles", tiles), ax, per_row, gap, blank, title)
 
 
+@door()
 def plot_kernels(kernels, ax: Axes, *, per_row: int, title: str = "") -> AxesImage:
     """Draw kernels (dim, channels, side, side) as small pictures; middle grey is a weight of 0.
 
     Between grey kernels the page shows through: give it a colour, or white weights vanish into it.
     """
-    ask_ax(ax)
     kernels = read_tiles("kernels", kernels)
-    ask_layout(per_row)
     largest = np.abs(kernels).max(axis=(1, 2, 3), keepdims=True)
     pictures = 0.5 + 0.5 * kernels / np.where(largest, largest, 1)
     blank = np.nan if kernels.shape[1] == 1 else 1.0
     return _draw_tiles(pictures, ax, per_row, 1, blank, title)
 
 
+@door()
 def plot_numbers(
     numbers, ax: Axes, *, title: str = "", highlight: tuple[slice, slice] | None = None
 ) -> list[Text]:
     """Draw a small matrix with every number written in its cell, and a frame around a part of it."""
-    ask_ax(ax)
     numbers = read_numbers("numbers", numbers, "rows cols")
     ask_highlight(highlight, numbers.shape)
     artist = ax.imshow(numbers)
@@ -139,11 +127,16 @@ def plot_numbers(
     ]
 
 
+@door("number of patch_sizes is at least 1")
 def plot_cost(patch_sizes: Sequence[int], image_size: int, ax: Axes) -> list[Line2D]:
-    """Draw tokens, and pairs of tokens that attention looks at, against the patch size."""
-    ask_ax(ax)
-    patch_sizes = read_sizes(patch_sizes, image_size)
-    tokens = np.array([1 + (image_size // size) ** 2 for size in patch_sizes])
+    """Draw tokens, and pairs of tokens that attention looks at, against the patch size.
+
+    Raises:
+        ValueError: "patch_size 999 is more than image_size 224", "number of patch_sizes must be at least 1,
+            got 0".
+    """
+    patch_sizes = read_list(patch_sizes)
+    tokens = np.array([_count_tokens(patch_size, image_size) for patch_size in patch_sizes])
     artists = ax.plot(patch_sizes, tokens, "o-", label="tokens T")
     artists += ax.plot(patch_sizes, tokens**2, "s--", label="T² pairs for attention")
     ax.set(xscale="log", yscale="log", xlabel="patch_size in pixels", ylabel="count")
@@ -154,20 +147,19 @@ def plot_cost(patch_sizes: Sequence[int], image_size: int, ax: Axes) -> list[Lin
     return artists
 
 
+@door()
 def plot_differences(differences, ax: Axes, *, title: str = "") -> BarContainer:
     """Draw a histogram of differences between two results that should be equal."""
-    ask_ax(ax)
     _, _, bars = ax.hist(read_numbers("differences", differences).ravel(), bins=61)
     ax.set(xlabel="difference", ylabel="count", yscale="log")
     ax.set_title(title)
     return bars
 
 
+@door()
 def plot_tokens(tokens, ax: Axes, *, title: str = "", limit: float | None = None) -> AxesImage:
     """Draw the token matrix (tokens, dim) as a heatmap, a frame around row 0, the CLS token."""
-    ask_ax(ax)
     tokens = read_numbers("tokens", tokens, "tokens dim")
-    ask_limit(limit)
     limit = limit or np.abs(tokens).max()
     artist = ax.imshow(tokens, vmin=-limit, vmax=limit, aspect="auto")
     ax.add_patch(_frame(slice(0, 1), slice(0, tokens.shape[1])))
@@ -177,21 +169,19 @@ def plot_tokens(tokens, ax: Axes, *, title: str = "", limit: float | None = None
     return artist
 
 
+@door()
 def plot_similarity(similarity, grid: tuple[int, int], ax: Axes, *, title: str = "") -> AxesImage:
     """Draw the similarity of patch positions (patches, patches) as a grid of grids, one for each position."""
-    ask_ax(ax)
-    similarity = read_numbers("similarity", similarity, "patches patches")
-    ask_grid(grid, similarity.shape)
-    maps = similarity.reshape(-1, 1, *grid)
+    maps = read_similarity(similarity, grid).reshape(-1, 1, *grid)
     artist = ax.imshow(_mosaic(maps, per_row=grid[1], gap=1, blank=np.nan)[0])
     ax.set_title(title)
     ax.axis("off")
     return artist
 
 
+@door()
 def plot_weights(weights, ax: Axes, *, names: Sequence[str] = (), title: str = "") -> AxesImage:
     """Draw attention weights (queries, keys): row by row, where each token looks."""
-    ask_ax(ax)
     weights = read_numbers("weights", weights, "queries keys")
     ask_names(names, weights.shape)
     artist = ax.imshow(weights, vmin=0)
@@ -203,6 +193,7 @@ def plot_weights(weights, ax: Axes, *, names: Sequence[str] = (), title: str = "
     return artist
 
 
+@door()
 def plot_attention(
     attention_map, image, ax: Axes, *, title: str = "", limit: float | None = None
 ) -> AxesImage:
@@ -210,8 +201,6 @@ def plot_attention(
 
     ``limit`` is the weight drawn brightest; give maps that are to be compared the same one.
     """
-    ask_ax(ax)
-    ask_limit(limit)
     attention_map = read_numbers("attention_map", attention_map, "rows cols")
     picture = read_picture("image", image)
     _draw_picture(picture, ax, title)
@@ -220,14 +209,12 @@ def plot_attention(
     return ax.imshow(attention_map, alpha=0.65, extent=extent, vmin=0, vmax=limit)
 
 
-def plot_deletion(curves: dict, num_images: int, ax: Axes) -> list[Line2D]:
+@door()
+def plot_deletion(curves: Mapping, num_images: int, ax: Axes) -> list[Line2D]:
     """Draw curves, name -> accuracy by patches removed, each with one standard error of ``num_images``."""
-    ask_ax(ax)
-    curves = read_curves("curves", curves)
-    ask_integer("num_images", num_images)
     artists = []
+    curves = read_curves("curves", curves, shares=True)
     for (name, curve), marker in zip(curves.items(), cycle("osD^vPX"), strict=False):
-        ask_accuracies(name, curve)
         error = np.sqrt(curve * (1 - curve) / num_images)
         artists += ax.plot(curve, marker + "-", markersize=4, label=name)
         ax.fill_between(np.arange(len(curve)), curve - error, curve + error, alpha=0.25)
@@ -236,9 +223,9 @@ def plot_deletion(curves: dict, num_images: int, ax: Axes) -> list[Line2D]:
     return artists
 
 
-def plot_by_layer(values: dict, ax: Axes, *, ylabel: str) -> list[Line2D]:
+@door()
+def plot_by_layer(values: Mapping, ax: Axes, *, ylabel: str) -> list[Line2D]:
     """Draw numbers against the layer, one line per name; each has a marker and a dash of its own."""
-    ask_ax(ax)
     values = read_curves("values", values)
     artists = []
     for (name, numbers), style in zip(values.items(), cycle(("o-", "s--", "D:", "^-.")), strict=False):
@@ -248,9 +235,9 @@ def plot_by_layer(values: dict, ax: Axes, *, ylabel: str) -> list[Line2D]:
     return artists
 
 
-def plot_scores(answers: Sequence[tuple[str, float]], ax: Axes, *, title: str = "") -> BarContainer:
+@door()
+def plot_scores(answers: Iterable[tuple[str, float]], ax: Axes, *, title: str = "") -> BarContainer:
     """Draw (label, probability) pairs as bars, the most probable on top."""
-    ask_ax(ax)
     labels, probabilities = read_scores(answers)
     bars = ax.barh(range(len(labels)), probabilities)
     ax.bar_label(bars, [f"{p:.2f}" for p in probabilities], padding=3)
@@ -261,11 +248,10 @@ def plot_scores(answers: Sequence[tuple[str, float]], ax: Axes, *, title: str = 
     return bars
 
 
+@door()
 def plot_embeddings(points, labels, ax: Axes, *, title: str = "") -> PathCollection:
     """Draw points in the plane (points, 2), each marked by the digit or name of its class."""
-    ask_ax(ax)
-    points, labels = read_numbers("points", points, "points 2"), read_classes(labels)
-    ask_points(points, labels)
+    points, labels = read_points(points, labels)
     shades = np.unique(labels, return_inverse=True)[1]
     artist = ax.scatter(*points.T, c=shades, s=60, alpha=0.25, linewidths=0)
     for label in np.unique(labels):
@@ -276,9 +262,9 @@ def plot_embeddings(points, labels, ax: Axes, *, title: str = "") -> PathCollect
     return artist
 
 
+@door()
 def plot_history(history, ax: Axes) -> list[Line2D]:
     """Draw training loss (left axis) and, where there is one, validation accuracy (right axis) by epoch."""
-    ask_ax(ax)
     loss, accuracy = read_epochs(history)
     epochs = np.arange(1, len(loss) + 1)
     artists = ax.plot(epochs, loss, label="training loss")
@@ -301,6 +287,19 @@ def _draw_picture(picture: np.ndarray, ax: Axes, title: str) -> AxesImage:
 
 def _draw_tiles(tiles: np.ndarray, ax: Axes, per_row: int, gap: int, blank: float, title: str) -> AxesImage:
     return _draw_picture(channels_last(_mosaic(tiles, per_row, gap, blank).clip(0, 1)), ax, title)
+
+
+@door("height is a multiple of patch_size", "width is a multiple of patch_size")
+def _cuts(height: int, width: int, patch_size: int) -> list[tuple]:
+    """Lines along which a picture is cut, its edges among them."""
+    across = [((-0.5, y - 0.5), (width - 0.5, y - 0.5)) for y in range(0, height + 1, patch_size)]
+    down = [((x - 0.5, -0.5), (x - 0.5, height - 0.5)) for x in range(0, width + 1, patch_size)]
+    return across + down
+
+
+@door("patch_size is at most image_size")
+def _count_tokens(patch_size: int, image_size: int) -> int:
+    return 1 + (image_size // patch_size) ** 2
 
 
 def _mosaic(tiles: np.ndarray, per_row: int, gap: int, blank: float = 1.0) -> np.ndarray:
@@ -339,10 +338,3 @@ def _box(number: int, name: str, lit: bool, ax: Axes) -> FancyBboxPatch:
 
 def _arrow(start: float, end: float, ax: Axes) -> None:
     ax.annotate("", (end, 0.5), (start, 0.5), arrowprops={"arrowstyle": "->", "color": INK})
-
-
-def _ask_step(step: int) -> None:
-    if isinstance(step, bool) or not isinstance(step, Integral):
-        raise TypeError(f"step must be an integer, got {step!r}")
-    if not 1 <= step <= len(STEPS):
-        raise ValueError(f"step must lie between 1 and {len(STEPS)}, got {step}")

@@ -1,10 +1,16 @@
 """What all widgets share: the picture and the words that a notebook stores, the style, the colours."""
 
+from collections.abc import Callable
+from functools import wraps
+from inspect import signature
+from itertools import zip_longest
 from pathlib import Path
+from typing import Any
 
 import anywidget
 from matplotlib import colormaps
 from matplotlib.figure import Figure
+from torch import Tensor
 
 from vit_steps.looking.png import pack, render, screen_width
 
@@ -26,6 +32,32 @@ class LessonWidget(anywidget.AnyWidget):
         data, metadata = super()._repr_mimebundle_(**kwargs)
         stored = {"text/plain": self.alt, "image/png": self.picture}
         return data | stored, metadata | {"image/png": {"alt": self.alt, "width": screen_width(self.picture)}}
+
+
+def as_drawn(value: Any) -> Any:
+    """A tensor in single precision, on the CPU and without a gradient; anything else as it is."""
+    if not isinstance(value, Tensor) or value.is_meta or value.is_complex():
+        return value  # a door has words for it
+    return value.detach().cpu().float()
+
+
+def drawing(*names: str) -> Callable[[Callable], Callable]:
+    """Give a function these arguments :func:`as_drawn`, whatever precision and device each comes in."""
+
+    def give(function: Callable) -> Callable:
+        named = [name in names for name in signature(function).parameters]
+
+        @wraps(function)
+        def draw(*args: Any, **kwargs: Any) -> Any:
+            found = [
+                as_drawn(value) if drawn else value for value, drawn in zip_longest(args, named[: len(args)])
+            ]
+            kwargs |= {name: as_drawn(kwargs[name]) for name in names if name in kwargs}
+            return function(*found, **kwargs)
+
+        return draw
+
+    return give
 
 
 def picture_of(figure: Figure) -> bytes:

@@ -11,15 +11,18 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from torch import Tensor
 
+from vit_steps.doors import door, judge, values
+from vit_steps.looking._drawable import GREY_OR_COLOUR
 from vit_steps.looking.plots import plot_attention, plot_grid
-from vit_steps.looking.widgets._doors import (
-    ask_finite,
-    ask_grid,
-    ask_labels,
-    ask_picture,
-    ask_tensor,
+from vit_steps.looking.widgets.base import (
+    CIVIDIS,
+    HERE,
+    STYLE,
+    LessonWidget,
+    as_drawn,
+    drawing,
+    picture_of,
 )
-from vit_steps.looking.widgets.base import CIVIDIS, HERE, STYLE, LessonWidget, picture_of
 
 
 class Explorer(LessonWidget):
@@ -39,6 +42,7 @@ class Explorer(LessonWidget):
     colours = traitlets.Bytes(CIVIDIS).tag(sync=True)
 
 
+@door()
 def position_picker(similarity: Tensor | Mapping[str, Tensor], grid: tuple[int, int]) -> Explorer:
     """Pick a patch, and see which positions are like it (ViT paper, figure 7 centre, one map at a time).
 
@@ -53,9 +57,8 @@ def position_picker(similarity: Tensor | Mapping[str, Tensor], grid: tuple[int, 
             "similarity holds NaN or infinity", "similarity holds tables of 49 and of 50 tokens".
         TypeError: ``similarity`` is neither a tensor nor tables by name.
     """
-    tables = dict(similarity) if isinstance(similarity, Mapping) else {"similarity": similarity}
-    tokens = _ask_similarities(tables, grid)
-    tables = {name: table.detach().float().cpu() for name, table in tables.items()}
+    tables = _read_tables(similarity, grid)
+    tokens = len(next(iter(tables.values())))
     row, col = grid[0] // 2, grid[1] // 2
     query = tokens - grid[0] * grid[1] + row * grid[1] + col
     return Explorer(
@@ -67,6 +70,27 @@ def position_picker(similarity: Tensor | Mapping[str, Tensor], grid: tuple[int, 
     )
 
 
+def _numbers_to_draw(images: Tensor, attention: Tensor, control: Tensor | None) -> None:
+    values.one_of("images channels", images.shape[1], GREY_OR_COLOUR)
+    values.between("images", values.finite("images", images), 0, 1)
+    values.finite("attention", attention)
+    if control is not None:
+        values.finite("control", control)
+
+
+@drawing("images", "attention", "control")
+@door(
+    "images batch is at least 1",
+    "attention depth is at least 1",
+    "attention heads is at least 1",
+    "attention tokens is 1 + grid rows * grid cols: the CLS token comes first",
+    "images height is a multiple of grid rows",
+    "images width is a multiple of grid cols",
+    "images height / grid rows is images width / grid cols: patches are square",
+    "number of labels is images batch",
+    lambda labels: None if labels is None else values.names("labels", labels),
+    _numbers_to_draw,
+)
 def attention_explorer(
     images: Float[Tensor, "batch channels height width"],
     attention: Float[Tensor, "batch depth heads tokens tokens"],
@@ -88,13 +112,12 @@ def attention_explorer(
         labels: what to call each image; their numbers when left out.
 
     Raises:
-        ValueError: "attention has 17 queries and 17 keys, grid (3, 4) with the CLS token needs 13",
-            "attention is for 2 images, images holds 3", "images of 8 x 8 cannot be cut into a grid of
-            (2, 4) squares", "control has shape (1, 3, 4, 17, 17), attention (1, 4, 4, 17, 17)".
+        ValueError: "attention tokens 17 is not 1 + grid rows 3 * grid cols 4 = 13: the CLS token comes
+            first", "images has batch 3, attention has batch 2", "images height 8 / grid rows 2 = 4 is not
+            images width 8 / grid cols 4 = 2: patches are square", "attention has depth 4, control has depth
+            3", "number of labels 2 is not images batch 1".
         TypeError: an argument is not a tensor.
     """
-    _ask_explorer(images, attention, grid, labels)
-    _ask_control(control, attention)
     maps = {"in the model": attention} | ({} if control is None else {"in the control": control})
     maps = {name: _with_mean(weights) for name, weights in maps.items()}
     cls_maps = torch.stack([weights[0, -1, 0, 0, 1:].unflatten(0, grid) for weights in maps.values()])
@@ -109,13 +132,36 @@ def attention_explorer(
     )
 
 
+def _read_tables(similarity: Tensor | Mapping[str, Tensor], grid: tuple[int, int]) -> dict[str, Tensor]:
+    tables = dict(similarity) if isinstance(similarity, Mapping) else {"similarity": similarity}
+    values.names("names of similarity", list(tables))
+    tables = {name: _read_table(as_drawn(table), grid) for name, table in tables.items()}
+    sizes = sorted({len(table) for table in tables.values()})
+    if not sizes:
+        raise ValueError("similarity holds no table")
+    if len(sizes) > 1:
+        raise ValueError(f"similarity holds tables of {sizes[0]} and of {sizes[1]} tokens")
+    return tables
+
+
+def _read_table(table: Tensor, grid: tuple[int, int]) -> Tensor:
+    judge("similarity", table, Float[Tensor, "tokens tokens"])
+    patches = grid[0] * grid[1]
+    if len(table) not in (patches, patches + 1):
+        raise ValueError(
+            f"similarity has shape {tuple(table.shape)}, grid {tuple(grid)} needs {(patches, patches)}, "
+            f"or {(patches + 1, patches + 1)} with CLS"
+        )
+    return values.finite("similarity", table)
+
+
 def _similarity_figure(tables: dict[str, Tensor], grid: tuple[int, int], query: int) -> Figure:
     with style.context(STYLE):
         figure = Figure(figsize=(0.6 + 3.2 * len(tables), 3.2))
         axes = figure.subplots(1, len(tables), squeeze=False)[0]
         for (name, table), ax in zip(tables.items(), axes, strict=True):
             num_cls = len(table) - grid[0] * grid[1]
-            places = np.asarray(table.detach().float().cpu())[query, num_cls:].reshape(grid)
+            places = np.asarray(table)[query, num_cls:].reshape(grid)
             artist = ax.imshow(places, vmin=table.min(), vmax=table.max())
             row, col = divmod(query - num_cls, grid[1])
             ax.add_patch(Rectangle((col - 0.5, row - 0.5), 1, 1, fill=False, color="black", linewidth=3))
@@ -126,8 +172,7 @@ def _similarity_figure(tables: dict[str, Tensor], grid: tuple[int, int], query: 
 
 
 def _with_mean(attention: Tensor) -> Tensor:
-    weights = attention.detach().float()
-    return torch.cat([weights.mean(dim=2, keepdim=True), weights], dim=2)
+    return torch.cat([attention.mean(dim=2, keepdim=True), attention], dim=2)
 
 
 def _choices(attention: Tensor, labels: Sequence[str] | None) -> list[dict]:
@@ -159,14 +204,14 @@ def _attention_figure(image: Tensor, maps: Tensor, names: list[str]) -> Figure:
 
 
 def _to_rgba(images: Tensor) -> bytes:
-    rgb = (images.detach().cpu().float().clamp(0, 1) * 255).round().byte().expand(-1, 3, -1, -1)
+    rgb = (images.clamp(0, 1) * 255).round().byte().expand(-1, 3, -1, -1)
     opaque = torch.full_like(rgb[:, :1], 255)
     return torch.cat([rgb, opaque], dim=1).permute(0, 2, 3, 1).contiguous().numpy().tobytes()
 
 
 def _send(kind: str, tables: dict[str, Tensor], grid: tuple[int, int]) -> dict:
     """What the explorer's script must know of its tables, whose last two axes are tokens."""
-    numbers = torch.stack(list(tables.values())).detach().float().cpu().numpy()
+    numbers = torch.stack(list(tables.values())).numpy()
     return {
         "kind": kind,
         "grid": list(grid),
@@ -174,63 +219,3 @@ def _send(kind: str, tables: dict[str, Tensor], grid: tuple[int, int]) -> dict:
         "names": list(tables),
         "table": numbers.astype("<f4").tobytes(),
     }
-
-
-def _ask_similarities(tables: dict[str, Tensor], grid: tuple[int, int]) -> int:
-    patches = ask_grid(grid)
-    if not tables:
-        raise ValueError("similarity holds no table")
-    for name, table in tables.items():
-        if not isinstance(name, str):
-            raise TypeError(f"similarity must name its tables, got the name {name!r}")
-        ask_tensor("similarity", table, "tokens tokens")
-        if table.shape not in ((patches,) * 2, (patches + 1,) * 2):
-            raise ValueError(
-                f"similarity has shape {tuple(table.shape)}, grid {tuple(grid)} needs {(patches, patches)}, "
-                f"or {(patches + 1, patches + 1)} with CLS"
-            )
-        ask_finite("similarity", table)
-    sizes = sorted({len(table) for table in tables.values()})
-    if len(sizes) > 1:
-        raise ValueError(f"similarity holds tables of {sizes[0]} and of {sizes[1]} tokens")
-    return sizes[0]
-
-
-def _ask_explorer(images: Tensor, attention: Tensor, grid: tuple[int, int], labels: Sequence | None) -> None:
-    patches = ask_grid(grid)
-    _ask_images(images)
-    ask_tensor("attention", attention, "batch depth heads tokens tokens")
-    ask_finite("attention", attention)
-    if attention.shape[3:] != (patches + 1, patches + 1):
-        raise ValueError(
-            f"attention has {attention.shape[3]} queries and {attention.shape[4]} keys, grid {tuple(grid)} "
-            f"with the CLS token needs {patches + 1}"
-        )
-    for name, size in (("image", len(images)), ("layer", attention.shape[1]), ("head", attention.shape[2])):
-        if not size:
-            raise ValueError(f"there is nothing to explore: 0 {name}s")
-    if len(attention) != len(images):
-        raise ValueError(f"attention is for {len(attention)} images, images holds {len(images)}")
-    if labels is not None:
-        ask_labels(labels)
-    if labels is not None and len(labels) != len(images):
-        raise ValueError(f"labels names {len(labels)} images, images holds {len(images)}")
-    height, width = images.shape[2:]
-    if height % grid[0] or width % grid[1] or height // grid[0] != width // grid[1]:
-        raise ValueError(f"images of {height} x {width} cannot be cut into a grid of {tuple(grid)} squares")
-
-
-def _ask_control(control: Tensor | None, attention: Tensor) -> None:
-    if control is None:
-        return
-    ask_tensor("control", control, "batch depth heads tokens tokens")
-    if control.shape != attention.shape:
-        raise ValueError(f"control has shape {tuple(control.shape)}, attention {tuple(attention.shape)}")
-    ask_finite("control", control)
-
-
-def _ask_images(images: Tensor) -> None:
-    ask_tensor("images", images, "batch channels height width")
-    if images.shape[1] not in (1, 3):
-        raise ValueError(f"images must have 1 or 3 channels, got {images.shape[1]}")
-    ask_picture("images", images)

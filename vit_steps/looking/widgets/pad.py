@@ -9,15 +9,17 @@ from matplotlib import style
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from vit_steps.doors import door, judge, values
 from vit_steps.looking.plots import plot_attention, plot_image, plot_scores
-from vit_steps.looking.widgets._doors import (
-    ask_finite,
-    ask_labels,
-    ask_picture,
-    ask_real,
-    ask_tensor,
+from vit_steps.looking.widgets.base import (
+    CIVIDIS,
+    HERE,
+    STYLE,
+    LessonWidget,
+    as_drawn,
+    drawing,
+    picture_of,
 )
-from vit_steps.looking.widgets.base import CIVIDIS, HERE, STYLE, LessonWidget, picture_of
 
 
 class DigitPad(LessonWidget):
@@ -40,6 +42,19 @@ class DigitPad(LessonWidget):
         self.reply = _reply(*_ask(self.answer, image, self.labels), self.labels)
 
 
+def _ink(image: Tensor | None) -> None:
+    if image is not None:
+        values.between("image", values.finite("image", image), 0, 1)
+
+
+@drawing("image")
+@door(
+    "image height is at least 1",
+    "image width is at least 1",
+    "number of labels is at least 2",
+    lambda labels: values.names("labels", labels),
+    _ink,
+)
 def digit_pad(
     answer: Callable[[Tensor], tuple[Tensor, Tensor]],
     image: Float[Tensor, "1 1 height width"] | None = None,
@@ -56,12 +71,11 @@ def digit_pad(
 
     Raises:
         ValueError: "answer gave 9 probabilities, there are 10 labels", "answer gave probabilities from
-            0.10 that sum to 3.20: they must be positive and sum to 1, as after a softmax", "image must be one
-            grey picture, (1, 1, height, width), got (1, 3, 8, 8)".
+            0.10 that sum to 3.20: they must be positive and sum to 1, as after a softmax", "image must have
+            the axes (1 1 height width), got shape (1, 3, 8, 8)".
         TypeError: ``answer`` is not callable, or gave something else than two tensors.
     """
     image = torch.zeros(1, 1, 8, 8) if image is None else image
-    _ask_pad(answer, image, labels)
     scores, attention = _ask(answer, image, labels)
     height, width = image.shape[2:]
     return DigitPad(
@@ -88,11 +102,19 @@ def _pad_figure(image: Tensor, scores: Tensor, attention: Tensor, labels: Sequen
 
 def _ask(answer: Callable, image: Tensor, labels: Sequence[str]) -> tuple[Tensor, Tensor]:
     with torch.no_grad():
-        given = answer(image)
-    if not isinstance(given, tuple) or not all(isinstance(part, Tensor) for part in given) or len(given) != 2:
-        raise TypeError(f"answer must give two tensors (probabilities, attention map), got {given!r:.80}")
-    _ask_answer(*given, labels)
-    return tuple(part.detach().float().cpu() for part in given)
+        scores, attention = map(as_drawn, answer(image))
+    judge("answer's probabilities", scores, Float[Tensor, " classes"])
+    judge("answer's attention map", attention, Float[Tensor, "rows cols"])
+    values.filled("answer's probabilities", scores)
+    values.finite("answer's attention map", attention)
+    if len(scores) != len(labels):
+        raise ValueError(f"answer gave {len(scores)} probabilities, there are {len(labels)} labels")
+    if scores.min() < 0 or not abs(scores.sum() - 1) < 1e-3:
+        raise ValueError(
+            f"answer gave probabilities from {scores.min():.2f} that sum to {scores.sum():.2f}: they must be "
+            "positive and sum to 1, as after a softmax"
+        )
+    return scores, attention
 
 
 def _reply(scores: Tensor, attention: Tensor, labels: Sequence[str]) -> dict:
@@ -101,29 +123,3 @@ def _reply(scores: Tensor, attention: Tensor, labels: Sequence[str]) -> dict:
         f"The model says {labels[best]} ({scores[best]:.2f}), then {labels[second]} ({scores[second]:.2f})."
     )
     return {"scores": scores.tolist(), "attention": attention.tolist(), "sentence": sentence}
-
-
-def _ask_pad(answer: Callable, image: Tensor, labels: Sequence[str]) -> None:
-    if not callable(answer):
-        raise TypeError(f"answer must be callable, not {type(answer).__name__}")
-    ask_tensor("image", image, "1 1 height width")
-    if image.shape[:2] != (1, 1):
-        raise ValueError(f"image must be one grey picture, (1, 1, height, width), got {tuple(image.shape)}")
-    ask_picture("image", image)
-    ask_labels(labels)
-    if len(labels) < 2:
-        raise ValueError(f"labels must name at least 2 classes, got {len(labels)}")
-
-
-def _ask_answer(scores: Tensor, attention: Tensor, labels: Sequence[str]) -> None:
-    ask_tensor("answer's probabilities", scores, "classes")
-    ask_tensor("answer's attention map", attention, "rows cols")
-    if len(scores) != len(labels):
-        raise ValueError(f"answer gave {len(scores)} probabilities, there are {len(labels)} labels")
-    ask_real("answer's probabilities", scores)
-    ask_finite("answer's attention map", attention)
-    if scores.min() < 0 or not abs(scores.sum() - 1) < 1e-3:
-        raise ValueError(
-            f"answer gave probabilities from {scores.min():.2f} that sum to {scores.sum():.2f}: they must be "
-            "positive and sum to 1, as after a softmax"
-        )

@@ -10,10 +10,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from vit_steps.doors import door, values
+from vit_steps.looking._drawable import GREY_OR_COLOUR, read_list
 from vit_steps.looking.plots import plot_cost, plot_grid, plot_tiles
 from vit_steps.looking.png import pack, render, screen_width
-from vit_steps.looking.widgets._doors import ask_integer, ask_picture
-from vit_steps.looking.widgets.base import HERE, STYLE, LessonWidget
+from vit_steps.looking.widgets.base import HERE, STYLE, LessonWidget, drawing
 
 LONGEST_LINE = 12  # patches of a sequence that are shown
 
@@ -30,6 +31,13 @@ class PictureSlider(LessonWidget):
     chosen = traitlets.Int().tag(sync=True)
 
 
+@drawing("image")
+@door(
+    "image side is at least 1",
+    "number of patch_sizes is at least 1",
+    lambda image: values.one_of("image channels", image.shape[1], GREY_OR_COLOUR),
+    lambda image: values.between("image", values.finite("image", image), 0, 1),
+)
 def patch_size_slider(
     image: Float[Tensor, "1 channels side side"],
     patch_sizes: Sequence[int] = (112, 56, 32, 28, 16, 14, 8, 7),
@@ -43,15 +51,14 @@ def patch_size_slider(
         patch_sizes: in pixels, in the order of the slider; it starts in the middle.
 
     Raises:
-        ValueError: "image side 224 is not a multiple of patch_size 30", "image must be one square picture,
-            (1, 1 or 3 channels, side, side), got shape (1, 3, 224, 200)", "patch_sizes is empty".
+        ValueError: "side 224 is not a multiple of patch_size 30", "image has side 224 and side 200: they must
+            be the same", "image channels must be one of 1, 3, got 2", "image must hold values in [0, 1],
+            got -2.1 to 2.6", "number of patch_sizes must be at least 1, got 0".
         TypeError: ``image`` is not a tensor, or a patch size not an integer.
     """
-    _ask_square(image)
-    patch_sizes = _read_patch_sizes(patch_sizes, image.shape[-1])
-    image = image.detach().float().cpu()
-    pictures = _draw_patch_sizes(image[0], patch_sizes)
+    patch_sizes = read_list(patch_sizes)
     sentences = [_tell_cost(patch_size, image.shape[-1]) for patch_size in patch_sizes]
+    pictures = _draw_patch_sizes(image[0], patch_sizes)
     chosen = len(pictures) // 2
     return PictureSlider(
         picture=pack(pictures[chosen]),
@@ -110,6 +117,7 @@ def _cut(image: Tensor, patch_size: int) -> np.ndarray:
     return squares.transpose(1, 3, 0, 2, 4).reshape(rows**2, -1, patch_size, patch_size)
 
 
+@door("side is a multiple of patch_size")
 def _tell_cost(patch_size: int, side: int) -> str:
     rows = side // patch_size
     tokens = 1 + rows**2
@@ -117,27 +125,3 @@ def _tell_cost(patch_size: int, side: int) -> str:
         f"patch_size {patch_size}: the picture is cut into {rows} × {rows} = {rows**2:,} patches. With the "
         f"CLS token that makes T = {tokens:,} tokens, and attention weighs T² = {tokens**2:,} pairs."
     )
-
-
-def _ask_square(image: Tensor) -> None:
-    if not isinstance(image, Tensor):
-        raise TypeError(f"image must be a torch.Tensor, not {type(image).__name__}")
-    if image.ndim != 4 or len(image) != 1 or image.shape[1] not in (1, 3) or image.shape[2] != image.shape[3]:
-        raise ValueError(
-            "image must be one square picture, (1, 1 or 3 channels, side, side), "
-            f"got shape {tuple(image.shape)}"
-        )
-    ask_picture("image", image)
-
-
-def _read_patch_sizes(patch_sizes: Sequence[int], side: int) -> list[int]:
-    if isinstance(patch_sizes, str) or not np.iterable(patch_sizes):
-        raise TypeError(f"patch_sizes must be a list of integers, got {patch_sizes!r}")
-    sizes = patch_sizes.tolist() if hasattr(patch_sizes, "tolist") else list(patch_sizes)
-    if not sizes:
-        raise ValueError("patch_sizes is empty")
-    for patch_size in sizes:
-        ask_integer("patch_size", patch_size)
-        if side % patch_size:
-            raise ValueError(f"image side {side} is not a multiple of patch_size {patch_size}")
-    return sizes
