@@ -66,6 +66,7 @@ portable: environment
 lint: environment
 	@$(RUN) -m ruff check .
 	@$(RUN) -m ruff format --check .
+	@$(RUN) -m mypy
 
 environment:
 	@$(PYTHON) tools/environment.py

@@ -29,6 +29,8 @@ def number_of(value) -> float | None:
 class Rounded(float):
     """A number that round() has made: it shows itself with its mark, in a list as well."""
 
+    text: str
+
     def __new__(cls, value: float, text: str):
         """Of a rounded value and of its text with the mark."""
         new = super().__new__(cls, value)
@@ -157,9 +159,11 @@ def _execute(tree: ast.Module, namespace: dict) -> None:
     """As a kernel does: the value of a last expression is displayed."""
     from IPython.display import display
 
-    last = tree.body.pop() if tree.body and isinstance(tree.body[-1], ast.Expr) else None
+    *_, last = [None, *tree.body]
+    if isinstance(last, ast.Expr):
+        tree.body.pop()
     exec(compile(tree, "<cell>", "exec"), namespace)
-    if last is not None:
+    if isinstance(last, ast.Expr):
         value = eval(compile(ast.Expression(last.value), "<cell>", "eval"), namespace)
         if value is not None:
             display(value)

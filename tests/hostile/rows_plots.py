@@ -3,7 +3,6 @@
 from functools import cache
 from types import SimpleNamespace
 
-import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from matplotlib.container import BarContainer
@@ -194,16 +193,9 @@ def one_liner(number):
 
 
 def figure_to_show():
-    shown, axes = plt.subplots(figsize=(1, 1))
-    axes.plot([1, 2])
+    shown = Figure(figsize=(1, 1))  # one that pyplot does not hold: nobody has to close it
+    shown.subplots().plot([1, 2])
     return shown
-
-
-def show(figure, alt):
-    try:
-        return lessons.show_figure(figure, alt)
-    finally:
-        plt.close("all")
 
 
 ROWS |= {
@@ -213,7 +205,7 @@ ROWS |= {
                           "gives None": constant(np.sin)}},
     ),
     "lessons.cells.show_figure": Row(
-        show, lambda: dict(figure=figure_to_show(), alt="A line."),
+        lessons.show_figure, lambda: dict(figure=figure_to_show(), alt="A line."),
         own={"figure": constants(None, 1, "text"), "alt": {"blank": constant("  ")}},
         fine={"alt": {"'nonsense'": "a text"}},
         changes=("figure",),

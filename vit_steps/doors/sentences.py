@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable
 from typing import NamedTuple
 
-Sizes = dict[str, int]
+Sizes = dict[str, int | float]
 
 RELATIONS: dict[str, Callable[[int, int], bool]] = {
     # A multiple counts from one: no pixels are no multiple of a patch.

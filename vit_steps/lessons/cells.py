@@ -75,8 +75,9 @@ def _ask_functions(functions: tuple) -> None:
 
 def _without_long_docstring(source: str) -> str:
     shown = ast.parse(source).body[0]
-    documented = isinstance(shown, DOCUMENTED) and ast.get_docstring(shown) is not None
-    if not documented or shown.body[0].end_lineno == shown.body[0].lineno:
+    if not isinstance(shown, DOCUMENTED) or ast.get_docstring(shown) is None:
+        return source
+    if shown.body[0].end_lineno == shown.body[0].lineno:
         return source
     docstring = shown.body[0]
     lines = source.splitlines()

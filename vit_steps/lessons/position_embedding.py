@@ -56,7 +56,7 @@ def _find_wrong_pair(pairs: Any, side: int = 7) -> str | None:
     except Exception:
         return "wrong: your table is right, but the pairs are no list such as [(0, 1), (1, 2)]"
     for pair in sorted(found):
-        if why := _why_not(*pair, side):
+        if why := _why_not(*pair, side=side):
             return f"wrong: your table is right, but not the pair {pair}: {why}"
     for end in range(side - 1, side * side - 1, side):
         if (end, end + 1) not in found:

@@ -163,7 +163,7 @@ def plot_tokens(tokens, ax: Axes, *, title: str = "", limit: float | None = None
     limit = limit or np.abs(tokens).max()
     artist = ax.imshow(tokens, vmin=-limit, vmax=limit, aspect="auto")
     ax.add_patch(_frame(slice(0, 1), slice(0, tokens.shape[1])))
-    ax.yaxis.get_major_locator().set_params(integer=True)
+    ax.locator_params(axis="y", integer=True)
     ax.set(xlabel="dim", ylabel="token")
     ax.set_title(title)
     return artist
@@ -256,7 +256,7 @@ def plot_embeddings(points, labels, ax: Axes, *, title: str = "") -> PathCollect
     artist = ax.scatter(*points.T, c=shades, s=60, alpha=0.25, linewidths=0)
     for label in np.unique(labels):
         place = np.median(points[labels == label], axis=0)
-        ax.text(*place, str(label), size=15, weight="bold", ha="center", **AS_IT_IS)
+        ax.text(place[0], place[1], str(label), size=15, weight="bold", ha="center", **AS_IT_IS)
     ax.set_title(title)
     ax.set(xticks=[], yticks=[])
     return artist

@@ -197,7 +197,7 @@ def _crop_pct(size: dict, crop: int | dict | None) -> Fraction:
         raise ValueError(
             f"preprocessor_config.json says size {size!r:.80}, crop_size {crop!r:.80}: not in whole pixels"
         )
-    if max(max(pair) for pair in sides) > LARGEST:
+    if any(pixels > LARGEST for pair in sides for pixels in pair):
         raise ValueError(f"preprocessor_config.json says size {size!r:.80}: more than {LARGEST:,} pixels")
     shares = {Fraction(cropped, resized) for cropped, resized in sides}
     if len(shares) > 1:

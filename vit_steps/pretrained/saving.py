@@ -69,7 +69,7 @@ def _write_config(path: Path, config: dict | None) -> None:
         write_whole(path, lambda draft: draft.write_text(text, encoding="utf-8"))
 
 
-def _to_hugging_face_config(model: object, labels: list[str] | None) -> dict:
+def _to_hugging_face_config(model: ViT, labels: list[str] | None) -> dict:
     _check_exportable(model, labels)
     names = labels or [f"LABEL_{number}" for number in range(model.config["num_classes"])]
     height, width = model.image_size

@@ -86,4 +86,6 @@ def _check_config(config: object) -> None:
     try:
         inspect.signature(ViT).bind(**config)
     except TypeError as error:
-        raise TypeError(f"config does not describe a ViT: {error}") from None
+        # "a required argument" or "a required keyword-only argument", as the Python at hand puts it.
+        said = str(error).replace("keyword-only ", "")
+        raise TypeError(f"config does not describe a ViT: {said}") from None

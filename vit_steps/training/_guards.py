@@ -1,6 +1,7 @@
 """What the functions of this room refuse."""
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -45,7 +46,7 @@ def _check_range(name: str, number: object, end: int | float) -> None:
         raise ValueError(f"{name} must be at least 0 and below {end}, got {number}")
 
 
-def check_images(name: str, pair: object, model: ViT) -> None:
+def check_images(name: str, pair: Any, model: ViT) -> None:
     """Refuse images and labels that the model was not made for."""
     check_pair(name, pair, model.config["num_classes"])
     images, _ = pair
