@@ -379,3 +379,75 @@ def test_an_image_that_does_not_fit_is_named(method, image, error, message):
     with pytest.raises(error) as caught:
         method(model, image)
     assert str(caught.value) == message
+
+
+# What is put in the place of a layer, or hung onto it
+
+
+class Doubled(nn.Module):
+    """Twice what another layer gives: a stand-in for LoRA, quantisation and the like, without its attributes."""
+
+    def __init__(self, layer):
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, *given):
+        return 2 * self.layer(*given)
+
+
+LAYERS = ["patch_embed.proj", "blocks.0.attn.qkv", "blocks.0.attn.proj", "blocks.1.mlp.fc1", "blocks.1.mlp"]
+LAYERS += ["blocks.0.norm1", "blocks.1.norm2", "norm", "head"]
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_what_stands_in_the_place_of_a_layer_is_used_by_forward_and_trace_alike(name):
+    model = ViT(**{**GOOD, "depth": 2}).double().eval()
+    for parameter in model.parameters():
+        nn.init.normal_(parameter, std=0.3)
+    image = torch.rand(2, 3, 32, 32, dtype=torch.float64)
+    before = model(image)
+    model.set_submodule(name, Doubled(model.get_submodule(name)))
+    torch.testing.assert_close(model(image), model.trace(image).logits, atol=1e-12, rtol=0)
+    assert (model(image) - before).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("name", [*LAYERS, "patch_embed", "blocks.0", "blocks.1", "blocks.0.attn"])
+def test_a_hook_is_called_by_forward_and_trace_alike(name):
+    model, image, called = ViT(**{**GOOD, "depth": 2}).eval(), torch.rand(2, 3, 32, 32), []
+    model.get_submodule(name).register_forward_hook(lambda *args: called.append(type(args[2])))
+    model(image)
+    model.trace(image)
+    assert len(called) == 2
+    assert called[0] == called[1]
+
+
+@pytest.mark.parametrize(("layers", "kept"), [(None, [0, 1, 2]), ([2], [2]), ([-1, 0], [2, 0]), ([], [])])
+def test_a_trace_keeps_the_attention_that_is_asked_for(layers, kept):
+    model, image = ViT(**{**GOOD, "depth": 3}).eval(), torch.rand(2, 3, 32, 32)
+    whole, some = model.trace(image), model.trace(image, layers=layers)
+    assert some.attention.shape == (2, len(kept), 4, 65, 65)
+    torch.testing.assert_close(some.attention, whole.attention[:, kept])
+    torch.testing.assert_close(some.logits, whole.logits)
+
+
+@pytest.mark.parametrize(
+    ("layers", "message"),
+    [
+        ([3], "layers holds 3, the model has 3 blocks: 0 to 2"),
+        ([0, -4], "layers holds -4, the model has 3 blocks: 0 to 2"),
+        ([0, -3], r"layers names a block twice: \[0, -3\]"),
+        ([True], "each of layers must be an integer, got True"),
+        (1, "layers must be a sequence of integers, not int"),
+    ],
+)
+@pytest.mark.usefixtures("doors_only")
+def test_layers_that_are_not_there_are_named(layers, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        ViT(**{**GOOD, "depth": 3}).trace(torch.rand(1, 3, 32, 32), layers=layers)
+
+
+def test_a_trace_can_be_differentiated():
+    model, image = ViT(**{**GOOD, "depth": 2}).double(), torch.rand(1, 3, 32, 32, dtype=torch.float64)
+    trace = model.trace(image.requires_grad_())
+    (gradient,) = torch.autograd.grad(trace.attention[0, 1, 0, 0, 1:].max(), image)
+    assert gradient.abs().max() > 0
