@@ -66,10 +66,11 @@ def test_a_seed_is_a_split():
     assert torch.equal(first, load_digits_images("test")[0])
 
 
+@pytest.mark.usefixtures("doors_only")
 def test_splits_refuse_what_they_do_not_know_and_what_is_too_little():
     with pytest.raises(ValueError, match="split must be one of train, valid, test, got 'dev'"):
         load_digits_images("dev")
-    with pytest.raises(ValueError, match="seed must lie between 0 and 4294967295, got -1"):
+    with pytest.raises(ValueError, match="seed must be at least 0, got -1"):
         load_digits_images("test", seed=-1)
     with pytest.raises(ValueError, match="6 images of 3 classes are too few to split in three"):
         split_in_three(torch.tensor([0, 0, 1, 1, 2, 2]))
@@ -101,13 +102,14 @@ def test_a_photograph_is_the_middle_square_in_red_green_blue():
     torch.testing.assert_close(load_photo("chelsea", size=300), square)
 
 
+@pytest.mark.usefixtures("doors_only")
 def test_photographs_that_are_not_there_are_refused():
     with pytest.raises(ValueError, match="name must be one of astronaut, chelsea, coffee, got 'lena'"):
         load_photo("lena", size=8)
     with pytest.raises(ValueError, match="size must be at least 1, got 0"):
         load_photo("coffee", size=0)
     with pytest.raises(TypeError, match=r"size must be an integer, got 8\.5"):
-        inspect.unwrap(load_photo)("coffee", size=8.5)
+        load_photo("coffee", size=8.5)
 
 
 # Folders
@@ -267,14 +269,15 @@ def test_folders_that_cannot_be_are_refused(tmp_path):
     [
         ({"size": 0}, ValueError, "size must be at least 1, got 0"),
         ({"size": "8"}, TypeError, "size must be an integer, got '8'"),
-        ({"channels": 4}, ValueError, r"channels must be 1 \(grey\) or 3 \(colour\), got 4"),
-        ({"broken": "ignore"}, ValueError, "broken must be 'refuse' or 'skip', got 'ignore'"),
+        ({"channels": 4}, ValueError, "channels must be one of 1, 3, got 4"),
+        ({"broken": "ignore"}, ValueError, "broken must be one of refuse, skip, got 'ignore'"),
     ],
 )
+@pytest.mark.usefixtures("doors_only")
 def test_arguments_of_folders_are_checked_at_the_door(tmp_path, changes, error, message):
     make_folder(tmp_path, {"a/1.png": noise(4, 4)})
     with pytest.raises(error, match=message):
-        inspect.unwrap(load_image_folder)(tmp_path, **{"size": 4, **changes})
+        load_image_folder(tmp_path, **{"size": 4, **changes})
 
 
 @pytest.mark.parametrize("name", ["ablation", "choice", "results"])

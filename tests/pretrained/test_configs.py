@@ -79,7 +79,7 @@ PROCESSOR = "preprocessor_config.json"
         ({"size": {"longest_edge": 40}}, f"{PROCESSOR} says size {{'longest_edge': 40}}, crop_size {{'longest_edge': 40}}: not in whole pixels"),
         ({"size": 0}, f"{PROCESSOR} says size {{'height': 0, 'width': 0}}, crop_size {{'height': 0, 'width': 0}}: not in whole pixels"),
         ({"size": 50, "crop_size": {"height": 40, "width": 30}, "do_center_crop": True}, f"{PROCESSOR} crops size {{'height': 50, 'width': 50}} to {{'height': 40, 'width': 30}}, which is another shape"),
-        ({"size": 40, "crop_size": 50, "do_center_crop": True}, "crop_pct must be a number above 0 and not above 1, got Fraction(5, 4)"),
+        ({"size": 40, "crop_size": 50, "do_center_crop": True}, "crop_pct must lie in [0, 1], got 1.25"),
         ({"size": 40, "resample": 9}, "interpolation must be one of nearest, lanczos, bilinear, bicubic, box, hamming, got 'resample 9'"),
     ],
 )  # fmt: skip

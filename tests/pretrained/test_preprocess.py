@@ -220,14 +220,14 @@ PIXELS = torch.zeros(2, 3, 8, 8)
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"size": 224}, TypeError, "size must be (height, width), got 224"),
+        ({"size": 224}, TypeError, "size must be a tuple, not int"),
         ({"size": (4, 4, 4)}, TypeError, "size must be (height, width), got (4, 4, 4)"),
-        ({"size": (0, 4)}, ValueError, "size must be (height, width) in whole pixels, got (0, 4)"),
-        ({"size": (4, 4.0)}, ValueError, "size must be (height, width) in whole pixels, got (4, 4.0)"),
-        ({"size": (4, True)}, ValueError, "size must be (height, width) in whole pixels, got (4, True)"),
-        ({"crop_pct": 0}, ValueError, "crop_pct must be a number above 0 and not above 1, got 0"),
-        ({"crop_pct": Fraction(8, 7)}, ValueError, "crop_pct must be a number above 0 and not above 1, got Fraction(8, 7)"),
-        ({"crop_pct": "0.9"}, ValueError, "crop_pct must be a number above 0 and not above 1, got '0.9'"),
+        ({"size": (0, 4)}, ValueError, "size height must be at least 1, got 0"),
+        ({"size": (4, 4.0)}, TypeError, "size width must be an integer, got 4.0"),
+        ({"size": (4, True)}, TypeError, "size width must be an integer, got True"),
+        ({"crop_pct": 0}, ValueError, "crop_pct must be positive and finite, got 0"),
+        ({"crop_pct": Fraction(8, 7)}, ValueError, "crop_pct must lie in [0, 1], got 1.14"),
+        ({"crop_pct": "0.9"}, TypeError, "crop_pct must be a number, got '0.9'"),
         ({"interpolation": "cubic"}, ValueError, "interpolation must be one of nearest, lanczos, bilinear, bicubic, box, hamming, got 'cubic'"),
         ({"mean": None}, ValueError, "mean and std must have one number for each of 1 or 3 channels, got None and (0.5, 0.6, 0.7)"),
         ({"std": None}, ValueError, "mean and std must have one number for each of 1 or 3 channels, got (0.5, 0.4, 0.3) and None"),
@@ -298,7 +298,7 @@ def test_what_is_no_image_is_refused(image, error, message):
         (PIXELS[:, :1], ValueError, "pixels must have the axes (batch 3 height width), got shape (2, 1, 8, 8)"),
         (PIXELS.long(), TypeError, "pixels must be floating point, got torch.int64"),
         (PIXELS.to("meta"), ValueError, "pixels is on the meta device: it holds no numbers"),
-        (PIXELS / 0, ValueError, "pixels holds NaN or infinity, which is no colour"),
+        (PIXELS / 0, ValueError, "pixels holds NaN or infinity: that is no colour"),
     ],
 )  # fmt: skip
 @pytest.mark.usefixtures("doors_only")

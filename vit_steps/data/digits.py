@@ -4,11 +4,13 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from vit_steps.data.splits import SPLITS, split_in_three
+from vit_steps.data.splits import SEED, Split, split_in_three
+from vit_steps.doors import door
 
 
+@door(*SEED)
 def load_digits_images(
-    split: str, *, seed: int = 0
+    split: Split, *, seed: int = 0
 ) -> tuple[Float[Tensor, "images 1 8 8"], Int[Tensor, " images"]]:
     """Load scikit-learn's 1,797 scans of handwritten digits (UCI, Alpaydin and Kaynak 1998), split in three.
 
@@ -27,8 +29,6 @@ def load_digits_images(
     """
     from sklearn.datasets import load_digits
 
-    if split not in SPLITS:
-        raise ValueError(f"split must be one of {', '.join(SPLITS)}, got {split!r}")
     images, labels = (torch.from_numpy(array) for array in load_digits(return_X_y=True))
     chosen = split_in_three(labels, seed=seed)[split]
     return images[chosen].reshape(-1, 1, 8, 8).float() / 16, labels[chosen]

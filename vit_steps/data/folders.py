@@ -3,7 +3,7 @@
 import os
 import warnings
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 from PIL import Image
 from torch import Tensor
 
-from vit_steps.doors import values
+from vit_steps.doors import door
 from vit_steps.files.pictures import BadPicture, TooLarge, open_picture, printable
 
 MODES = {1: "L", 3: "RGB"}  # Pillow's names for grey and colour
@@ -27,8 +27,14 @@ class ImageFolder(NamedTuple):
     classes: tuple[str, ...]
 
 
+@door()
 def load_image_folder(
-    path: str | os.PathLike, *, size: int, channels: int = 3, broken: str = "refuse", least_classes: int = 1
+    path: str | os.PathLike,
+    *,
+    size: int,
+    channels: Literal[1, 3] = 3,
+    broken: Literal["refuse", "skip"] = "refuse",
+    least_classes: int = 1,
 ) -> ImageFolder:
     """Load a folder that holds one subfolder of images for each class.
 
@@ -56,10 +62,6 @@ def load_image_folder(
             data/train".
         TypeError: ``path`` is no path, or ``size`` is not an integer.
     """
-    _check_path(path)
-    values.integer("size", size)
-    values.integer("least_classes", least_classes)
-    _check_choices(channels, broken)
     folders, skipped = _class_folders(Path(path), least_classes), []
     read = [_read_class(folder, size, channels, skipped if broken == "skip" else None) for folder in folders]
     for line in skipped:
@@ -177,15 +179,3 @@ def _read_image(file: Path, size: int, channels: int) -> Float[Tensor, "channels
     square = square.resize((size, size), Image.Resampling.BILINEAR)
     pixels = torch.from_numpy(np.array(square)).reshape(size, size, channels)
     return pixels.permute(2, 0, 1).contiguous() / 255  # H W C -> C H W
-
-
-def _check_path(path: object) -> None:
-    if not isinstance(path, (str, os.PathLike)):
-        raise TypeError(f"path must be that of a folder, not {type(path).__name__}")
-
-
-def _check_choices(channels: object, broken: object) -> None:
-    if isinstance(channels, bool) or channels not in list(MODES):
-        raise ValueError(f"channels must be 1 (grey) or 3 (colour), got {channels!r}")
-    if broken not in ("refuse", "skip"):
-        raise ValueError(f"broken must be 'refuse' or 'skip', got {broken!r}")

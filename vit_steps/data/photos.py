@@ -1,16 +1,20 @@
 """Photographs that ship inside scikit-image."""
 
+from typing import Literal, get_args
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from vit_steps.doors import values
+from vit_steps.doors import door
 
-PHOTOS = ("astronaut", "chelsea", "coffee")
+Photo = Literal["astronaut", "chelsea", "coffee"]
+PHOTOS = get_args(Photo)
 
 
-def load_photo(name: str, *, size: int) -> Float[Tensor, "1 3 {size} {size}"]:
+@door()
+def load_photo(name: Photo, *, size: int) -> Float[Tensor, "1 3 {size} {size}"]:
     """Load a photograph that ships inside scikit-image, cropped to its middle square and resized.
 
     Args:
@@ -26,9 +30,6 @@ def load_photo(name: str, *, size: int) -> Float[Tensor, "1 3 {size} {size}"]:
     """
     from skimage import data
 
-    if name not in PHOTOS:
-        raise ValueError(f"name must be one of {', '.join(PHOTOS)}, got {name!r}")
-    values.integer("size", size)
     photo = torch.from_numpy(getattr(data, name)().copy()).permute(2, 0, 1)[None] / 255  # H W C -> 1 C H W
     square = _middle_square(photo)
     resized = F.interpolate(square, size=(size, size), mode="bilinear", antialias=True)

@@ -2,12 +2,17 @@
 
 import csv
 from pathlib import Path
+from typing import Literal, get_args
 
-TABLES = ("ablation", "choice", "results")
+from vit_steps.doors import door
+
+Table = Literal["ablation", "choice", "results"]
+TABLES = get_args(Table)
 
 
-def load_table(name: str) -> list[dict[str, str]]:
-    """Load a table of results that ships with the package, as ``python -m vit_steps.experiments`` wrote it.
+@door()
+def load_table(name: Table) -> list[dict[str, str]]:
+    """Load a table of results that ships with the package, as ``tools/experiments.py`` wrote it.
 
     Args:
         name: "results", "ablation" or "choice".
@@ -18,7 +23,5 @@ def load_table(name: str) -> list[dict[str, str]]:
     Raises:
         ValueError: "name must be one of ablation, choice, results, got 'digits'".
     """
-    if name not in TABLES:
-        raise ValueError(f"name must be one of {', '.join(TABLES)}, got {name!r}")
     with (Path(__file__).parent / "tables" / f"{name}.csv").open(newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))

@@ -1,18 +1,37 @@
 """Which images are for training, which choose the epoch, and which are kept for the end."""
 
 from collections.abc import Sequence
-from numbers import Integral
+from typing import Literal, get_args
 
 import numpy as np
 import torch
 from jaxtyping import Int
 from torch import Tensor
 
-SPLITS = ("train", "valid", "test")
+from vit_steps.doors import door, values
+
+Split = Literal["train", "valid", "test"]
+SPLITS = get_args(Split)
 TEST, VALID = 0.2, 0.125  # shares: of all images, and of those that are left
 LEAST = 3  # images of a class: one for each part
+SEED = ("seed is at least 0", "seed is below 4294967296")  # what numpy takes
 
 
+def _enough_of_each(labels: Tensor, classes: Sequence[str] | None) -> None:
+    values.filled("labels", labels)
+    found, counts = labels.unique(return_counts=True)
+    of_all = f"{len(labels)} images of {len(found)} classes are too few to split in three"
+    if not len(found):
+        raise ValueError(of_all)
+    rarest = counts.argmin()
+    if counts[rarest] < LEAST:
+        label = found[rarest].item()
+        name = classes[label] if classes is not None and 0 <= label < len(classes) else label
+        said = f"class {name} has {counts[rarest]}, and {LEAST} are the least, one for each part"
+        raise ValueError(f"{of_all}: {said}")
+
+
+@door(*SEED, _enough_of_each)
 def split_in_three(
     labels: Int[Tensor, " images"], *, seed: int = 0, classes: Sequence[str] | None = None
 ) -> dict[str, Tensor]:
@@ -31,12 +50,9 @@ def split_in_three(
 
     Raises:
         ValueError: "66 images of 3 classes are too few to split in three: class pug has 2, and 3 are the
-            least, one for each part", "seed must lie between 0 and 4294967295, got -1".
+            least, one for each part", "seed must be at least 0, got -1".
         TypeError: ``labels`` is not a tensor of integers, or ``seed`` is not an integer.
     """
-    _check_labels(labels)
-    _check_seed(seed)
-    _check_enough(labels, classes)
     numbers = labels.numpy()
     parts = _even_parts(numbers, seed)
     if parts is None or any(len(np.unique(numbers[part])) < len(np.unique(numbers)) for part in parts):
@@ -67,34 +83,3 @@ def _parts_by_class(labels: np.ndarray, seed: int) -> tuple[np.ndarray, ...]:
         valid.append(places[tested:validated])
         train.append(places[validated:])
     return tuple(np.sort(np.concatenate(part)) for part in (train, valid, test))
-
-
-def _check_enough(labels: Tensor, classes: Sequence[str] | None) -> None:
-    found, counts = labels.unique(return_counts=True)
-    of_all = f"{len(labels)} images of {len(found)} classes are too few to split in three"
-    if not len(found):
-        raise ValueError(of_all)
-    rarest = counts.argmin()
-    if counts[rarest] < LEAST:
-        label = found[rarest].item()
-        name = classes[label] if classes is not None and 0 <= label < len(classes) else label
-        said = f"class {name} has {counts[rarest]}, and {LEAST} are the least, one for each part"
-        raise ValueError(f"{of_all}: {said}")
-
-
-def _check_labels(labels: object) -> None:
-    if not isinstance(labels, Tensor):
-        raise TypeError(f"labels must be a torch.Tensor, not {type(labels).__name__}")
-    if labels.ndim != 1:
-        raise ValueError(f"labels must have the axes (images), got shape {tuple(labels.shape)}")
-    if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
-        raise TypeError(f"labels must hold integers, got {labels.dtype}")
-    if labels.is_meta:
-        raise ValueError("labels is on the meta device: it holds no numbers")
-
-
-def _check_seed(seed: object) -> None:
-    if isinstance(seed, bool) or not isinstance(seed, Integral):
-        raise TypeError(f"seed must be an integer, got {seed!r}")
-    if not 0 <= seed < 2**32:
-        raise ValueError(f"seed must lie between 0 and {2**32 - 1}, got {seed}")

@@ -20,7 +20,7 @@ def integer(name: str, value: Any, least: int | None = 1) -> int:
     return value
 
 
-def number(name: str, value: Any, *, positive: bool = False) -> int | float:
+def number(name: str, value: Any, *, positive: bool = False) -> Real:
     """Refuse what is no finite number, or, where it has to be positive, not above zero."""
     _real(name, value)
     if positive and not 0 < value < float("inf"):
@@ -30,7 +30,7 @@ def number(name: str, value: Any, *, positive: bool = False) -> int | float:
     return value
 
 
-def _real(name: str, value: Any) -> int | float:
+def _real(name: str, value: Any) -> Real:
     if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f"{name} must be a number, got {value!r}")
     return value
@@ -41,7 +41,7 @@ def between(name: str, value: Any, low: int | float, high: int | float) -> Any:
     several = hasattr(value, "shape") and value.shape
     found = (value.min(), value.max()) if several else (_real(name, value),)
     if not all(low <= number <= high for number in found):
-        got = " to ".join(f"{number:.3g}" for number in found)
+        got = " to ".join(f"{float(number):.3g}" for number in found)
         asked = "hold values in" if several else "lie in"
         raise ValueError(f"{name} must {asked} [{low}, {high}], got {got}")
     return value
@@ -58,8 +58,9 @@ def pair(name: str, value: Any, axes: tuple[str, str]) -> tuple[int, int]:
 
 def one_of(name: str, value: Any, options: Collection) -> Any:
     """Refuse what is none of a few words or numbers."""
-    # Compared one by one, because what cannot be hashed cannot be looked up; and to Python, True is 1.
-    if not any(type(value) is type(option) and value == option for option in options):
+    # To Python, True is 1; and what cannot be hashed cannot be looked up.
+    is_one = isinstance(value, (str, Integral)) and not isinstance(value, bool)
+    if not (is_one and value in list(options)):
         raise ValueError(f"{name} must be one of {', '.join(map(str, options))}, got {value!r}")
     return value
 

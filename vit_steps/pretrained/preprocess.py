@@ -4,7 +4,7 @@ import math
 import os
 from dataclasses import dataclass
 from fractions import Fraction
-from numbers import Integral, Real
+from numbers import Real
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
+from vit_steps.doors import values
 from vit_steps.files.pictures import convert_picture, open_picture
 
 INTERPOLATIONS = {
@@ -47,7 +48,7 @@ class Preprocess:
             the even one (torchvision, timm).
 
     Raises:
-        ValueError: "crop_pct must be a number above 0 and not above 1, got 1.5", "size (224, 224) with
+        ValueError: "crop_pct must lie in [0, 1], got 1.5", "size (224, 224) with
             crop_pct 0.0056 is resized to 40000 pixels a side, and at most 4096 are", or another field amiss.
     """
 
@@ -61,17 +62,10 @@ class Preprocess:
 
     def __post_init__(self) -> None:
         _check_size(self.size)
-        if (
-            isinstance(self.crop_pct, bool)
-            or not isinstance(self.crop_pct, Real)
-            or not 0 < self.crop_pct <= 1
-        ):
-            raise ValueError(f"crop_pct must be a number above 0 and not above 1, got {self.crop_pct!r}")
+        values.number("crop_pct", self.crop_pct, positive=True)
+        values.between("crop_pct", self.crop_pct, 0, 1)
         _check_largest(self.size, self.crop_pct)
-        if self.interpolation not in list(INTERPOLATIONS):
-            raise ValueError(
-                f"interpolation must be one of {', '.join(INTERPOLATIONS)}, got {self.interpolation!r}"
-            )
+        values.one_of("interpolation", self.interpolation, INTERPOLATIONS)
         _check_statistics(self.mean, self.std)
 
     def __call__(
@@ -201,8 +195,7 @@ def _from_tensor(image: Tensor, channels: int) -> list[Image.Image]:
     if image.ndim not in (3, 4) or image.shape[-3] != channels or 0 in image.shape:
         axes = f"({channels} height width) or (batch {channels} height width)"
         raise ValueError(f"image must have the axes {axes}, got shape {tuple(image.shape)}")
-    if image.is_meta:
-        raise ValueError("image is on the meta device: it holds no numbers")
+    values.filled("image", image)
     low, high = image.min().item(), image.max().item()
     if not 0 <= low <= high <= 1:
         raise ValueError(f"image must hold values in [0, 1], got {low:.3g} to {high:.3g}")
@@ -214,24 +207,15 @@ def _from_tensor(image: Tensor, channels: int) -> list[Image.Image]:
 
 
 def _check_pixels(pixels: object, channels: int) -> None:
-    if not isinstance(pixels, Tensor):
-        raise TypeError(f"pixels must be a torch.Tensor, not {type(pixels).__name__}")
+    values.tensor("pixels", pixels)
     if pixels.ndim != 4 or pixels.shape[1] != channels:
         axes = f"(batch {channels} height width)"
         raise ValueError(f"pixels must have the axes {axes}, got shape {tuple(pixels.shape)}")
-    if not pixels.is_floating_point():
-        raise TypeError(f"pixels must be floating point, got {pixels.dtype}")
-    if pixels.is_meta:
-        raise ValueError("pixels is on the meta device: it holds no numbers")
-    if not pixels.isfinite().all():
-        raise ValueError("pixels holds NaN or infinity, which is no colour")
+    values.finite("pixels", values.floating("pixels", pixels), "that is no colour")
 
 
 def _check_size(size: object) -> None:
-    if not isinstance(size, tuple) or len(size) != 2:
-        raise TypeError(f"size must be (height, width), got {size!r}")
-    if not all(isinstance(side, Integral) and not isinstance(side, bool) and side >= 1 for side in size):
-        raise ValueError(f"size must be (height, width) in whole pixels, got {size!r}")
+    values.pair("size", values.instance("size", size, tuple), ("height", "width"))
 
 
 def _check_largest(size: tuple[int, int], crop_pct: Real) -> None:

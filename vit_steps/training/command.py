@@ -144,9 +144,13 @@ def _load_parts(options: argparse.Namespace) -> tuple[dict[str, tuple[Tensor, Te
         parts = {split: load_digits_images(split, seed=options.seed) for split in ("train", "valid", "test")}
         return parts, tuple("0123456789")
     folder = load_image_folder(
-        options.data, size=options.image_size, channels=options.channels, broken=options.broken
+        options.data,
+        size=options.image_size,
+        channels=options.channels,
+        broken=options.broken,
+        least_classes=2,
     )
-    places = split_in_three(folder.labels, seed=options.seed)
+    places = split_in_three(folder.labels, seed=options.seed, classes=folder.classes)
     parts = {split: (folder.images[some], folder.labels[some]) for split, some in places.items()}
     return parts, folder.classes
 
