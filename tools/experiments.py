@@ -12,6 +12,8 @@ from inspect import signature
 from pathlib import Path
 
 import torch
+from data_hunger import learn_from_few
+from recipe import train_with_less
 from torch import Tensor, nn
 
 from vit_steps import ViT, image2patches, patches2image, sincos_position
@@ -219,6 +221,8 @@ EXPERIMENTS = {
     "choice": (choose_recipe, "choice.csv"),
     "digits": (compare_on_digits, "results.csv"),
     "ablation": (ablate, "ablation.csv"),
+    "recipe": (train_with_less, "recipe.csv"),
+    "data_hunger": (learn_from_few, "data_hunger.csv"),
 }
 
 

@@ -6,7 +6,7 @@ from typing import Literal, get_args
 
 from vit_steps.doors import door
 
-Table = Literal["ablation", "choice", "results"]
+Table = Literal["ablation", "choice", "data_hunger", "recipe", "results"]
 TABLES = get_args(Table)
 
 
