@@ -12,6 +12,7 @@ from inspect import signature
 from pathlib import Path
 
 import torch
+from left_out import train_without
 from torch import Tensor, nn
 
 from vit_steps import ViT, image2patches, patches2image, sincos_position
@@ -219,6 +220,7 @@ EXPERIMENTS = {
     "choice": (choose_recipe, "choice.csv"),
     "digits": (compare_on_digits, "results.csv"),
     "ablation": (ablate, "ablation.csv"),
+    "left_out": (train_without, "left_out.csv"),
 }
 
 
