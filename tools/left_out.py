@@ -22,7 +22,9 @@ def train_without() -> Iterator[dict[str, object]]:
         for seed in SEEDS:
             for part in PARTS:
                 for lr in RATES:
-                    yield {"depth": depth, "seed": seed, "left_out": part, "lr": lr} | train(depth, seed, part, lr)
+                    yield {"depth": depth, "seed": seed, "left_out": part, "lr": lr} | train(
+                        depth, seed, part, lr
+                    )
 
 
 def train(depth: int, seed: int, part: str, lr: float) -> dict[str, str]:

@@ -61,4 +61,9 @@ def _say(words: str, place: float, ax: Axes) -> None:
 
 
 def _line(start: tuple[float, float], end: tuple[float, float], ax: Axes) -> None:
-    ax.annotate("", end, start, arrowprops={"arrowstyle": "->", "color": INK, "linewidth": 1.5, "shrinkA": 0, "shrinkB": 0})
+    ax.annotate(
+        "",
+        end,
+        start,
+        arrowprops={"arrowstyle": "->", "color": INK, "linewidth": 1.5, "shrinkA": 0, "shrinkB": 0},
+    )
