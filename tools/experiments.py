@@ -13,6 +13,7 @@ from pathlib import Path
 
 import torch
 from data_hunger import learn_from_few
+from left_out import train_without
 from recipe import train_with_less
 from torch import Tensor, nn
 
@@ -221,6 +222,7 @@ EXPERIMENTS = {
     "choice": (choose_recipe, "choice.csv"),
     "digits": (compare_on_digits, "results.csv"),
     "ablation": (ablate, "ablation.csv"),
+    "left_out": (train_without, "left_out.csv"),
     "recipe": (train_with_less, "recipe.csv"),
     "data_hunger": (learn_from_few, "data_hunger.csv"),
 }
