@@ -189,8 +189,12 @@ def test_a_class_may_have_any_name(ax, draw, name):
 
 def test_embeddings_are_marked_by_class_and_not_by_colour_alone(ax):
     points, labels = torch.randn(30, 2), torch.arange(3).repeat(10)
-    artist = plots.plot_embeddings(points, labels, ax)
-    assert np.allclose(artist.get_offsets(), points)
+    artists = plots.plot_embeddings(points, labels, ax)
+    for number, artist in enumerate(artists):
+        assert np.allclose(artist.get_offsets(), points[labels == number])
+    shapes = [artist.get_paths()[0].vertices for artist in artists]
+    assert len({shape.shape for shape in shapes}) == 3  # the numerals 0, 1 and 2
+    assert all(np.abs(shape.min(axis=0) + shape.max(axis=0)).max() < 1e-3 for shape in shapes)
     assert [text.get_text() for text in ax.texts] == ["0", "1", "2"]
     assert np.allclose(ax.texts[1].get_position(), np.median(points[labels == 1], axis=0))
 
