@@ -8,7 +8,7 @@ from vit_steps.lessons.learning import learn
 from vit_steps.training import accuracy, digits_model
 
 SEEDS, STEPS = range(5), 800
-RATE, FAST = 3e-3, 1e-2
+RATE, FAST = 3e-3, 2e-2
 PARTS = {
     ("nothing", RATE): {},
     ("augmentation", RATE): {"augment": 0.0},
@@ -23,7 +23,7 @@ PARTS = {
 def train_with_less() -> Iterator[dict[str, object]]:
     """Train the digits model for 800 steps of 64 images; each seed is another split, too.
 
-    Without warm-up it is trained at a higher rate as well: where the rate is low there is little to warm up for.
+    Without warm-up it is trained at a higher rate as well: at a low one there is little to warm up for.
     """
     for seed in SEEDS:
         train, test = (load_digits_images(part, seed=seed) for part in ("train", "test"))

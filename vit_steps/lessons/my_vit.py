@@ -40,8 +40,8 @@ def check_my_vit(answer: Any) -> bool:
     """Check a whole ViT, and let it read the test digits with the weights that ship.
 
     Args:
-        answer: a class; called with ``SIZES`` in this order, it gives an nn.Module from images to logits whose
-            parameters are named as the package's.
+        answer: a class; called with ``SIZES`` in this order, it gives an nn.Module from images to logits
+            whose parameters are named as the package's.
     """
     fault = _find_fault(answer)
     return tell(fault, "" if fault else _read_digits(answer))
@@ -294,6 +294,8 @@ MY_VIT_MISTAKES = {
     "your CLS token comes last, and your head reads a patch; it comes first": _cls_last(0),
     "your CLS token gets no position; row 0 of pos_embed is its own": _cls_without_position,
     "your patches run column by column; they must run row by row": _embed_by_column,
-    "these are probabilities; logits are what comes before the softmax": _head(lambda logits: logits.softmax(-1)),
+    "these are probabilities; logits are what comes before the softmax": _head(
+        lambda logits: logits.softmax(-1)
+    ),
     "these are classes; logits are one score for each class": _head(lambda logits: logits.argmax(-1)),
 }
