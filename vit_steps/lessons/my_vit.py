@@ -4,7 +4,7 @@ A class is asked for the parameters that a file of weights holds, then for the n
 gives with random weights, and last for the digits that it reads with the weights that ship.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from copy import deepcopy
 from typing import Any
 
@@ -170,7 +170,7 @@ def _add(tokens: Tensor, part: Callable, norm: Callable) -> Tensor:
     return tokens + part(norm(tokens))
 
 
-def _cut(qkv: Tensor, heads: int) -> Iterator[Tensor]:
+def _cut(qkv: Tensor, heads: int) -> Tensor:
     return qkv.unflatten(2, (3, heads, -1)).permute(2, 0, 3, 1, 4)
 
 

@@ -12,17 +12,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import cycle
 
 import numpy as np
-from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection, PathCollection
 from matplotlib.container import BarContainer
 from matplotlib.image import AxesImage
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
-from matplotlib.path import Path
 from matplotlib.patheffects import withStroke
 from matplotlib.text import Text
-from matplotlib.textpath import TextPath
 
 from vit_steps.doors import door
 from vit_steps.looking._drawable import (
@@ -42,7 +39,6 @@ from vit_steps.looking._drawable import (
 )
 
 INK = "#1A1A2E"
-DARK_ENOUGH = 0.6  # along cividis: beyond it thin strokes are lost on white
 # A class may be called "$5"; a title is the author's, and may hold a formula.
 AS_IT_IS = {"parse_math": False}
 
@@ -96,12 +92,21 @@ def plot_kernels(kernels, ax: Axes, *, per_row: int, title: str = "") -> AxesIma
 
 @door()
 def plot_numbers(
-    numbers, ax: Axes, *, title: str = "", highlight: tuple[slice, slice] | None = None
+    numbers,
+    ax: Axes,
+    *,
+    title: str = "",
+    highlight: tuple[slice, slice] | None = None,
+    limit: float | None = None,
 ) -> list[Text]:
-    """Draw a small matrix with every number written in its cell, and a frame around a part of it."""
+    """Draw a small matrix with every number written in its cell, and a frame around a part of it.
+
+    Colours run from the least number to the largest, or with a ``limit`` from 0 to it: then one number has
+    one colour in several matrices.
+    """
     numbers = read_numbers("numbers", numbers, "rows cols")
     ask_highlight(highlight, numbers.shape)
-    artist = ax.imshow(numbers)
+    artist = ax.imshow(numbers, vmin=0 if limit else None, vmax=limit)
     inks = np.where(artist.norm(numbers) > 0.47, "black", "white")  # here both stand out alike
     ax.set_title(title)
     ax.axis("off")
@@ -114,8 +119,12 @@ def plot_numbers(
 
 
 @door("number of patch_sizes is at least 1")
-def plot_cost(patch_sizes: Sequence[int], image_size: int, ax: Axes) -> list[Line2D]:
+def plot_cost(
+    patch_sizes: Sequence[int], image_size: int, ax: Axes, *, dim: int | None = None
+) -> list[Line2D]:
     """Draw tokens, and pairs of tokens that attention looks at, against the patch size.
+
+    With ``dim``, the width of a token, the multiplications of one encoder block are drawn, too.
 
     Raises:
         ValueError: "patch_size 999 is more than image_size 224", "number of patch_sizes must be at least 1,
@@ -125,6 +134,9 @@ def plot_cost(patch_sizes: Sequence[int], image_size: int, ax: Axes) -> list[Lin
     tokens = np.array([_count_tokens(patch_size, image_size) for patch_size in patch_sizes])
     artists = ax.plot(patch_sizes, tokens, "o-", label="tokens T")
     artists += ax.plot(patch_sizes, tokens**2, "s--", label="T² pairs for attention")
+    if dim is not None:
+        work = 12.0 * tokens * dim**2 + 2.0 * tokens**2 * dim  # the matrices, and the pairs
+        artists += ax.plot(patch_sizes, work, "^-.", label="multiplications in a block")
     ax.set(xscale="log", yscale="log", xlabel="patch_size in pixels", ylabel="count")
     ax.set_xticks(patch_sizes, labels=map(str, patch_sizes), minor=False)
     ax.minorticks_off()
@@ -235,20 +247,17 @@ def plot_scores(answers: Iterable[tuple[str, float]], ax: Axes, *, title: str = 
 
 
 @door()
-def plot_embeddings(points, labels, ax: Axes, *, title: str = "") -> list[PathCollection]:
-    """Draw points in the plane (points, 2), each as the digit, or the beginning of the name, of its class."""
+def plot_embeddings(points, labels, ax: Axes, *, title: str = "") -> PathCollection:
+    """Draw points in the plane (points, 2), each marked by the digit or name of its class."""
     points, labels = read_points(points, labels)
-    classes = np.unique(labels)
-    shades = colormaps["cividis"](np.linspace(0, DARK_ENOUGH, len(classes)))
-    artists = []
-    for label, shade in zip(classes, shades, strict=True):
-        own = points[labels == label]
-        artists.append(ax.scatter(*own.T, s=40, marker=_glyph(label), color=shade, linewidths=0))
-        style = {"path_effects": [withStroke(linewidth=4, foreground="white")], "zorder": 3}
-        ax.text(*np.median(own, axis=0), str(label), size=17, weight="bold", ha="center", **style, **AS_IT_IS)
+    shades = np.unique(labels, return_inverse=True)[1]
+    artist = ax.scatter(*points.T, c=shades, s=60, alpha=0.25, linewidths=0)
+    for label in np.unique(labels):
+        place = np.median(points[labels == label], axis=0)
+        ax.text(place[0], place[1], str(label), size=15, weight="bold", ha="center", **AS_IT_IS)
     ax.set_title(title)
     ax.set(xticks=[], yticks=[])
-    return artists
+    return artist
 
 
 @door()
@@ -279,12 +288,6 @@ def _draw_tiles(tiles: np.ndarray, ax: Axes, per_row: int, gap: int, blank: floa
 
 
 @door("height is a multiple of patch_size", "width is a multiple of patch_size")
-def _glyph(label: object) -> Path:
-    """What a point of this class is drawn as, around its middle."""
-    glyph = TextPath((0, 0), str(label)[:2].replace("$", r"\$"))
-    return Path(glyph.vertices - glyph.get_extents().get_points().mean(axis=0), glyph.codes)
-
-
 def _cuts(height: int, width: int, patch_size: int) -> list[tuple]:
     """Lines along which a picture is cut, its edges among them."""
     across = [((-0.5, y - 0.5), (width - 0.5, y - 0.5)) for y in range(0, height + 1, patch_size)]
