@@ -196,10 +196,13 @@ FOLDED = {"jupyter": {"source_hidden": True}}
 SOLUTION = '<details class="solution"><summary>Solution</summary>\n\n```python\nsolve()\n```\n\n</details>'
 
 
-def test_a_folded_figure_is_seen_and_a_solution_is_not_until_it_is_opened(export, monkeypatch, tmp_path):
+def test_what_is_folded_in_a_notebook_is_folded_on_its_page_and_a_figure_is_seen(
+    export, monkeypatch, tmp_path
+):
     cells = {
         "title": words("# 1 · A lesson", "slide"),
         "question": words("## Why?", "slide"),
+        "symbols": words("<details><summary>Symbols</summary>\n\n| symbol |\n|---|\n| $N$ |\n\n</details>"),
         "a-figure": code("draw()", shown(PICTURE, **WORDS), **FOLDED),
         "exercise-a-solution": words(SOLUTION),
     }
@@ -214,6 +217,9 @@ def test_a_folded_figure_is_seen_and_a_solution_is_not_until_it_is_opened(export
     assert "draw" in folded["drawing"]
     assert 'class="highlight"' in folded["solution"]
     assert "solve" in folded["solution"]
+    front = (tmp_path / "site" / "index.html").read_text(encoding="utf-8")
+    assert "<summary>Symbols</summary>" in front
+    assert "<td><math" in front
     open_at_once = re.sub(r"<details.*?</details>", "", page, flags=re.S)
     assert open_at_once.count("<img ") == 1
     assert "solve" not in open_at_once
