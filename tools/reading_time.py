@@ -1,8 +1,8 @@
 """How long a lesson takes to read, without its exercises: `python tools/reading_time.py [NOTEBOOK ...]`.
 
-Counted are the words of the text, the lines of Python, among them the sources that a cell shows, and the
-figures: 180 words and 20 lines a minute, half a minute for each figure. A formula is one word. What is folded,
-code or text, is not counted, and no exercise.
+Counted are the words of the text, the lines of Python, the sources that a cell shows among them, and the
+figures: 180 words and 20 lines a minute, half a minute for each figure. A formula is one word. What is
+folded, be it code or text, is not counted.
 """
 
 import re
