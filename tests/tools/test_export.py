@@ -132,6 +132,11 @@ def test_a_formula_takes_the_sentence_before_it_along(deck):
     assert pages == ["a" * 400, f"{'b' * 300}\n\n$$c$$"]
 
 
+def test_the_answer_to_a_guess_is_a_slide_of_its_own(deck):
+    guess = "## Guess\n\nHow many?\n\n<details><summary>Open me</summary>\n\nFour.\n\nOr so.\n\n</details>"
+    assert deck.pages(words(guess)) == ["## Guess\n\nHow many?", "## Guess\n\nFour.\n\nOr so."]
+
+
 def test_code_is_shown_when_it_prints(deck):
     picture = shown(PICTURE, **WORDS)
     assert deck.shows_code(code("print(1)", printed("1")))
