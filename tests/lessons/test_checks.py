@@ -118,6 +118,16 @@ def test_a_ready_made_function_under_another_name_is_no_answer(say, check, funct
         assert say(check, answer, *more)[1].startswith("wrong: your function")
 
 
+def test_patches_are_not_counted_by_cutting_them(say):
+    def cut(image_size, patch_size, stride):
+        kernel = torch.ones(1, 1, patch_size, patch_size)
+        tokens = image2emb_conv(torch.ones(1, 1, *image_size), kernel, stride)
+        return tokens.shape[1], range(stride, patch_size)
+
+    wanted = "wrong: your function calls image2emb_conv: write it yourself"
+    assert say(lessons.check_overlap, cut) == (False, wanted)
+
+
 def test_what_is_called_is_seen_by_whatever_name_and_the_profiler_stays():
     query, hook = torch.rand(1, 1, 3, 4), lambda *_: None
     attend, loss = F.scaled_dot_product_attention, nn.CrossEntropyLoss()
