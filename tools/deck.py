@@ -7,7 +7,7 @@ or, without a word, more of the slide before it. A long text runs on over as man
 import re
 from dataclasses import dataclass, field
 
-from lesson_html import kind, text
+from lesson_html import is_folded, kind, text
 
 MOST_LETTERS = 720  # of text on one slide
 LETTERS_OF_A_FORMULA, LETTERS_OF_AN_ITEM = 140, 75
@@ -121,8 +121,8 @@ def outputs(part) -> list:
 
 
 def shows_code(cell) -> bool:
-    """Code is shown when it prints; code that draws, or is tagged hide-input, would be in the way."""
-    is_hidden = "hide-input" in cell.metadata.get("tags", [])
+    """Code is shown when it prints; code that draws, is folded or tagged hide-input would be in the way."""
+    is_hidden = is_folded(cell) or "hide-input" in cell.metadata.get("tags", [])
     return not is_hidden and all(kind(output) == "text" for output in outputs(cell))
 
 

@@ -81,7 +81,17 @@ def environment() -> jinja2.Environment:
     env = jinja2.Environment(
         loader=jinja2.FileSystemLoader(PAGES), undefined=jinja2.StrictUndefined, autoescape=True
     )
-    for name in ("words", "inline", "printed", "python", "picture", "without_ids", "kind", "text"):
+    for name in (
+        "words",
+        "inline",
+        "printed",
+        "python",
+        "picture",
+        "without_ids",
+        "kind",
+        "text",
+        "is_folded",
+    ):
         env.filters[name] = getattr(lesson_html, name)
     env.filters["shows_code"] = deck.shows_code
     return env

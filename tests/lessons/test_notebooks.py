@@ -153,7 +153,7 @@ def test_a_lesson_opens_and_closes_like_the_others(notebook):
     first, last = notebook.cells[0].source, notebook.cells[-1].source
     assert re.match(r"# [1-5] · \w", first)
     assert "You will be able to" in first
-    assert "plot_pipeline(" in "".join(cell.source for cell in notebook.cells[:3])
+    assert "plot_the_way(" in "".join(cell.source for cell in notebook.cells[:3])
     recap = next(cell.source for cell in notebook.cells if cell.source.startswith("## What you have seen"))
     assert len(re.findall(r"^\d\. ", recap.partition("**Try it**")[0], flags=re.M)) == 5
     assert ".ipynb)" in last

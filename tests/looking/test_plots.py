@@ -24,19 +24,6 @@ def shown(artist) -> np.ndarray:
     return np.ma.filled(artist.get_array(), np.nan)
 
 
-def test_the_pipeline_lights_one_step(ax):
-    boxes = plots.plot_pipeline(3, ax)
-    lit = [box.get_facecolor() == boxes[2].get_facecolor() for box in boxes]
-    assert lit == [False, False, True, False, False]
-    assert "position" in " ".join(text.get_text() for text in ax.texts)
-
-
-@pytest.mark.parametrize(("step", "words"), [(0, "at least 1, got 0"), (6, "at most 5, got 6")])
-def test_there_are_five_steps(ax, step, words):
-    with pytest.raises(ValueError, match=f"step must be {words}"):
-        plots.plot_pipeline(step, ax)
-
-
 def test_an_image_is_drawn_channels_last(ax):
     image = torch.rand(3, 4, 6)
     assert np.array_equal(shown(plots.plot_image(image, ax, title="a")), image.permute(1, 2, 0))

@@ -137,6 +137,7 @@ def test_code_is_shown_when_it_prints(deck):
     assert deck.shows_code(code("print(1)", printed("1")))
     assert not deck.shows_code(code("plot()", picture))
     assert not deck.shows_code(code("print(1)", printed("1"), tags=["hide-input"]))
+    assert not deck.shows_code(code("print(1)", printed("1"), jupyter={"source_hidden": True}))
 
 
 def test_the_more_lines_the_smaller_the_code(deck):
@@ -187,6 +188,34 @@ def test_a_widget_that_says_something_else_than_is_stored_is_refused(widgets, tm
 @pytest.mark.parametrize("source", ["digit_pad(answer)", "made = position_picker(table, grid)", "1", ""])
 def test_what_needs_a_kernel_or_shows_nothing_is_not_made(widgets, source, tmp_path):
     assert widgets.live_widgets(lesson(code("1 / 0"), code(source)), tmp_path) == {}
+
+
+# ---- code that is folded ----
+
+FOLDED = {"jupyter": {"source_hidden": True}}
+
+
+def test_a_folded_figure_is_seen_and_a_solution_is_not_until_it_is_opened(export, monkeypatch, tmp_path):
+    cells = {
+        "title": words("# 1 · A lesson", "slide"),
+        "question": words("## Why?", "slide"),
+        "a-figure": code("draw()", shown(PICTURE, **WORDS), **FOLDED),
+        "exercise-a-solution": code("solve()", printed("solved"), **FOLDED),
+    }
+    for name, cell in cells.items():
+        cell.id = name
+    path = tmp_path / "1_a.ipynb"
+    nbformat.write(lesson(*cells.values()), path)
+    monkeypatch.setattr(export, "ON_FRONT_PAGE", {path.stem: "a-figure"})
+    export.build_site(tmp_path / "site", [export.Lesson(path)])
+    page = (tmp_path / "site" / "1_a.html").read_text(encoding="utf-8")
+    folded = dict(re.findall(r'<details class="(\w+)">(.*?)</details>', page, flags=re.S))
+    assert "draw" in folded["drawing"]
+    assert "solve" in folded["solution"]
+    assert "solved" in folded["solution"]
+    open_at_once = re.sub(r"<details.*?</details>", "", page, flags=re.S)
+    assert open_at_once.count("<img ") == 1
+    assert "solved" not in open_at_once
 
 
 # ---- the folder ----

@@ -17,7 +17,7 @@ from matplotlib.collections import LineCollection, PathCollection
 from matplotlib.container import BarContainer
 from matplotlib.image import AxesImage
 from matplotlib.lines import Line2D
-from matplotlib.patches import FancyBboxPatch, Rectangle
+from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
 from matplotlib.text import Text
 
@@ -38,27 +38,9 @@ from vit_steps.looking._drawable import (
     read_tiles,
 )
 
-STEPS = ("patch\nembedding", "CLS token", "position\nembedding", "encoder", "classi-\nfication")
-LIT, UNLIT, INK = "#FFD75E", "#E8E8EC", "#1A1A2E"
+INK = "#1A1A2E"
 # A class may be called "$5"; a title is the author's, and may hold a formula.
 AS_IT_IS = {"parse_math": False}
-
-
-@door(f"step is at most {len(STEPS)}")
-def plot_pipeline(step: int, ax: Axes) -> list[FancyBboxPatch]:
-    """Draw the five steps in a row, with ``step`` (1 to 5) lit.
-
-    Raises:
-        ValueError: "step must be at most 5, got 6".
-    """
-    boxes = [_box(number, name, number == step, ax) for number, name in enumerate(STEPS, start=1)]
-    ax.text(0.2, 0.5, "image", ha="center", va="center")
-    ax.text(5.8, 0.5, "answer", ha="center", va="center")
-    for number in range(len(STEPS) + 1):
-        _arrow(number + 0.42, number + 0.58, ax)
-    ax.set(xlim=(-0.05, 6.05), ylim=(0, 1))
-    ax.axis("off")
-    return boxes
 
 
 @door()
@@ -319,22 +301,3 @@ def _frame(rows: slice, cols: slice) -> Rectangle:
     return Rectangle(
         corner, *size, fill=False, edgecolor="white", linewidth=2, clip_on=False, path_effects=shadow
     )
-
-
-def _box(number: int, name: str, lit: bool, ax: Axes) -> FancyBboxPatch:
-    style = {"facecolor": LIT if lit else UNLIT, "edgecolor": INK, "linewidth": 2 if lit else 0}
-    box = FancyBboxPatch((number - 0.36, 0.08), 0.72, 0.84, boxstyle="round,pad=0.02", **style)
-    ax.text(
-        number,
-        0.5,
-        f"{number}\n{name}",
-        ha="center",
-        va="center",
-        weight="bold" if lit else "normal",
-        size=10,
-    )
-    return ax.add_patch(box)
-
-
-def _arrow(start: float, end: float, ax: Axes) -> None:
-    ax.annotate("", (end, 0.5), (start, 0.5), arrowprops={"arrowstyle": "->", "color": INK})
