@@ -23,6 +23,7 @@ from vit_steps.patch_embedding import (
     kernel2weight,
     map2emb,
     patches2image,
+    resize_kernel,
     weight2kernel,
 )
 from vit_steps.position_embedding import (
@@ -61,6 +62,7 @@ __all__ = [
     "pool_mean",
     "position_similarity",
     "prepend_cls",
+    "resize_kernel",
     "resize_position",
     "rotary_angles",
     "rotate",
