@@ -1,31 +1,65 @@
-"""Several draws of one number: every draw is a dot, so that nobody tells a story from one of them."""
+"""Results of several tries: means, and how far the tries lie apart."""
 
 from collections.abc import Mapping
+from itertools import cycle
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.lines import Line2D
+from matplotlib.container import ErrorbarContainer
 
 from vit_steps.doors import door
-from vit_steps.looking._drawable import read_curves
+from vit_steps.looking._drawable import read_numbers
+
+WIDTH = 0.5  # of the space that a group has, for all its marks
 
 
 @door()
-def plot_spread(draws: Mapping, ax: Axes, *, xlabel: str, title: str = "") -> list[Line2D]:
-    """Draw name -> numbers, one line of dots for each name from the top down, and a bar at their mean.
+def plot_spread(values: Mapping, ax: Axes, *, ylabel: str, title: str = "") -> list[ErrorbarContainer]:
+    """Draw the mean of each list of numbers, with one standard deviation; each series has its own marker.
 
-    Returns:
-        The dots of each name.
+    Args:
+        values: series -> group -> numbers, one for each try; in every series the same groups.
+        ax: the groups stand side by side along it, and in each the series.
+        ylabel: what the numbers are.
+        title: of the plot.
 
     Raises:
-        ValueError: "draws must hold curves of one length, got no curve", or NaN among them.
+        ValueError: "values is empty", "values['b'] has the groups ['y'], values['a'] has ['x']".
     """
-    draws = read_curves("draws", draws)
-    artists = []
-    for place, numbers in enumerate(draws.values()):
-        artists += ax.plot(numbers, np.full(len(numbers), place), "o", color="C0", alpha=0.6, clip_on=False)
-        ax.plot([numbers.mean()] * 2, [place - 0.3, place + 0.3], color="black", linewidth=2)
-    ax.set_yticks(range(len(draws)), list(draws), parse_math=False)
-    ax.set(ylim=(len(draws) - 0.5, -0.5), xlabel=xlabel)
+    tries = _read_groups(values)
+    groups, artists = list(next(iter(tries.values()))), []
+    shifts = WIDTH * ((np.arange(len(tries)) + 0.5) / len(tries) - 0.5)
+    for (name, found), shift, marker in zip(tries.items(), shifts, cycle("osD^vPX"), strict=False):
+        means, spreads = zip(*[(each.mean(), _spread(each)) for each in found.values()], strict=True)
+        places = np.arange(len(groups)) + shift
+        artists.append(ax.errorbar(places, means, spreads, fmt=marker, capsize=4, label=name))
+    ax.set_xticks(range(len(groups)), groups, parse_math=False)
+    ax.set(ylabel=ylabel)
     ax.set_title(title)
+    ax.legend(loc="upper left", bbox_to_anchor=(1, 1))
     return artists
+
+
+def _read_groups(values: Mapping) -> dict[str, dict[str, np.ndarray]]:
+    if not values:
+        raise ValueError("values is empty")
+    first = next(iter(values))
+    for name, found in values.items():
+        if not isinstance(found, Mapping) or not found:
+            raise TypeError(f"values[{name!r}] must hold numbers by group, got {found!r:.40}")
+        if list(found) != list(values[first]):
+            raise ValueError(
+                f"values[{name!r}] has the groups {list(found)}, values[{first!r}] has {list(values[first])}"
+            )
+    return {
+        str(name): {
+            str(group): read_numbers(f"values[{name!r}][{group!r}]", tries, "tries")
+            for group, tries in found.items()
+        }
+        for name, found in values.items()
+    }
+
+
+def _spread(tries: np.ndarray) -> float:
+    """Of a single try nothing is known of the spread."""
+    return float(tries.std(ddof=1)) if len(tries) > 1 else 0.0
