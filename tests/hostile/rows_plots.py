@@ -12,6 +12,8 @@ from hostile.kinds import FINITE, SAME, WORDS, Kind, constant, constants, of_ten
 from hostile.trial import Row
 from vit_steps import lessons
 from vit_steps.looking import plots
+from vit_steps.looking.block_drawing import plot_block
+from vit_steps.looking.spread import plot_spread
 from vit_steps.looking.the_way import plot_the_way
 from vit_steps.vit import ViT
 
@@ -212,6 +214,21 @@ ROWS["looking.the_way.plot_the_way"] = Row(
     seen=drawn,
     changes=("ax",),
 )
+
+
+ROWS |= {
+    "looking.block_drawing.plot_block": Row(
+        plot_block, lambda: dict(ax=ax()), own=AX, seen=drawn, changes=("ax",)
+    ),
+    "looking.spread.plot_spread": Row(
+        plot_spread,
+        lambda: dict(draws={"a": torch.rand(4)}, ax=ax(), xlabel="accuracy"),
+        own=AX | {"draws": CURVES},
+        skip={"xlabel": dict.fromkeys(WORDS, "free text")},
+        seen=drawn,
+        changes=("ax",),
+    ),
+}
 
 
 # What a notebook needs around a cell

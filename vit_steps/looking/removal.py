@@ -1,4 +1,4 @@
-"""What a model still knows when patches are removed, and not painted over: the tokens themselves are left out."""
+"""What a model still knows when patches are removed, and not painted over: their tokens are left out."""
 
 import torch
 from jaxtyping import Float, Integer
@@ -9,33 +9,39 @@ from vit_steps.cls_token import prepend_cls
 from vit_steps.doors import door
 from vit_steps.looking.attention_maps import _each_patch_once, _share_right
 from vit_steps.position_embedding import add_position
-from vit_steps.vit import POOLS, ViT
+from vit_steps.vit import ViT
 
 
-@door("images batch is at least 1: a mean over images needs one", _each_patch_once)
+def _has_a_cls_token(model: ViT) -> None:
+    if model.pool != "cls":
+        raise ValueError("model pools the mean of the patches: with all of them gone there is none")
+
+
+@door("images batch is at least 1: a mean over images needs one", _each_patch_once, _has_a_cls_token)
 def removal_curve(
     model: ViT,
     images: Float[Tensor, "batch channels height width"],
     labels: Integer[Tensor, " batch"],
     order: Integer[Tensor, "batch patches"],
 ) -> Float[Tensor, " patches+1"]:
-    """Accuracy as tokens are left out, one after the other (the deletion of arXiv 1806.07421, nothing painted).
+    """Accuracy as tokens are left out, one after the other (deletion, arXiv 1806.07421, without paint).
 
     A transformer takes any number of tokens. So a patch can be really gone: its token, place and all, is not
     among those that the first block sees. Compare it with a random order, and with :func:`deletion_curve`,
     which paints.
 
     Args:
-        model: a ViT in eval mode. It is run without gradients.
+        model: a ViT in eval mode that reads its CLS token. It is run without gradients.
         images: a batch of images.
         labels: the class of each image.
         order: for each image the numbers of its patches (row-major), the first to go first.
 
     Returns:
-        Accuracy between 0 and 1 after 0, 1, ..., all patches are gone; the last is that of the CLS token alone.
+        Accuracy between 0 and 1 after 0, 1, ..., all patches are gone: the CLS token is alone at last.
 
     Raises:
-        ValueError: "order of image 3 does not hold each of the patches 0 to 15 once".
+        ValueError: "order of image 3 does not hold each of the patches 0 to 15 once",
+            "model pools the mean of the patches: with all of them gone there is none".
         TypeError: an argument is not a tensor of the right dtype, or "model must be a ViT, not Linear".
     """
     with torch.no_grad():
@@ -52,4 +58,4 @@ def _pick(tokens: Tensor, rows: Tensor) -> Tensor:
 def _finish(model: ViT, tokens: Tensor) -> Tensor:
     for block in model.blocks:
         tokens = block(tokens)
-    return classify(tokens, model.norm, model.head, pool=POOLS[model.pool])
+    return classify(tokens, model.norm, model.head)
