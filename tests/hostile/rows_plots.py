@@ -126,13 +126,15 @@ ROWS = {
     ),
     "plot_numbers": of_plot(
         "numbers",
-        lambda: dict(numbers=torch.rand(2, 3), highlight=(slice(0, 1), slice(1, 3))),
-        {"highlight": HIGHLIGHT},
+        lambda: dict(numbers=torch.rand(2, 3), highlight=(slice(0, 1), slice(1, 3)), limit=2.0),
+        {"highlight": HIGHLIGHT, "limit": LIMIT},
+        fine=NO_LIMIT,
     ),
     "plot_cost": of_plot(
         "cost",
-        lambda: dict(patch_sizes=[8, 4, 2], image_size=16),
+        lambda: dict(patch_sizes=[8, 4, 2], image_size=16, dim=8),
         {"patch_sizes": PATCH_SIZES},
+        fine={"dim": {"None": "no third line"}},
         names={"patch_sizes": "patch_size"},
     ),
     "plot_differences": of_plot(

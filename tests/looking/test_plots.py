@@ -100,6 +100,20 @@ def test_cost_counts_the_cls_token(ax):
     assert pairs.get_ydata().tolist() == [2500, 38809]
 
 
+def test_the_work_of_a_block_grows_with_the_tokens_while_they_are_few_and_with_the_pairs_later(ax):
+    # 12 T D² for the matrices of a block and 2 T² D for its pairs: at T = 6 D they are the same.
+    for dim, wanted in ((10**7, 785 / 197), (1, (785 / 197) ** 2), (768, 4.47)):
+        *_, work = plots.plot_cost([16, 8], 224, ax, dim=dim)
+        assert work.get_ydata()[1] / work.get_ydata()[0] == pytest.approx(wanted, rel=0.03)
+
+
+def test_with_a_limit_a_number_has_one_colour_in_two_matrices(ax):
+    plots.plot_numbers([[1, 7]], ax, limit=9.0)
+    plots.plot_numbers([[7, 9]], ax, limit=9.0)
+    first, second = ax.images
+    assert first.get_clim() == second.get_clim() == (0, 9)
+
+
 def test_a_histogram_counts_every_difference(ax):
     bars = plots.plot_differences(torch.randn(3, 7), ax)
     assert sum(bar.get_height() for bar in bars) == 21

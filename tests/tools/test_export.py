@@ -193,6 +193,7 @@ def test_what_needs_a_kernel_or_shows_nothing_is_not_made(widgets, source, tmp_p
 # ---- code that is folded ----
 
 FOLDED = {"jupyter": {"source_hidden": True}}
+SOLUTION = '<details class="solution"><summary>Solution</summary>\n\n```python\nsolve()\n```\n\n</details>'
 
 
 def test_a_folded_figure_is_seen_and_a_solution_is_not_until_it_is_opened(export, monkeypatch, tmp_path):
@@ -200,7 +201,7 @@ def test_a_folded_figure_is_seen_and_a_solution_is_not_until_it_is_opened(export
         "title": words("# 1 · A lesson", "slide"),
         "question": words("## Why?", "slide"),
         "a-figure": code("draw()", shown(PICTURE, **WORDS), **FOLDED),
-        "exercise-a-solution": code("solve()", printed("solved"), **FOLDED),
+        "exercise-a-solution": words(SOLUTION),
     }
     for name, cell in cells.items():
         cell.id = name
@@ -211,11 +212,11 @@ def test_a_folded_figure_is_seen_and_a_solution_is_not_until_it_is_opened(export
     page = (tmp_path / "site" / "1_a.html").read_text(encoding="utf-8")
     folded = dict(re.findall(r'<details class="(\w+)">(.*?)</details>', page, flags=re.S))
     assert "draw" in folded["drawing"]
+    assert 'class="highlight"' in folded["solution"]
     assert "solve" in folded["solution"]
-    assert "solved" in folded["solution"]
     open_at_once = re.sub(r"<details.*?</details>", "", page, flags=re.S)
     assert open_at_once.count("<img ") == 1
-    assert "solved" not in open_at_once
+    assert "solve" not in open_at_once
 
 
 # ---- the folder ----

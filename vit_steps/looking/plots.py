@@ -92,12 +92,21 @@ def plot_kernels(kernels, ax: Axes, *, per_row: int, title: str = "") -> AxesIma
 
 @door()
 def plot_numbers(
-    numbers, ax: Axes, *, title: str = "", highlight: tuple[slice, slice] | None = None
+    numbers,
+    ax: Axes,
+    *,
+    title: str = "",
+    highlight: tuple[slice, slice] | None = None,
+    limit: float | None = None,
 ) -> list[Text]:
-    """Draw a small matrix with every number written in its cell, and a frame around a part of it."""
+    """Draw a small matrix with every number written in its cell, and a frame around a part of it.
+
+    Colours run from the least number to the largest, or with a ``limit`` from 0 to it: then one number has
+    one colour in several matrices.
+    """
     numbers = read_numbers("numbers", numbers, "rows cols")
     ask_highlight(highlight, numbers.shape)
-    artist = ax.imshow(numbers)
+    artist = ax.imshow(numbers, vmin=0 if limit else None, vmax=limit)
     inks = np.where(artist.norm(numbers) > 0.47, "black", "white")  # here both stand out alike
     ax.set_title(title)
     ax.axis("off")
@@ -110,8 +119,12 @@ def plot_numbers(
 
 
 @door("number of patch_sizes is at least 1")
-def plot_cost(patch_sizes: Sequence[int], image_size: int, ax: Axes) -> list[Line2D]:
+def plot_cost(
+    patch_sizes: Sequence[int], image_size: int, ax: Axes, *, dim: int | None = None
+) -> list[Line2D]:
     """Draw tokens, and pairs of tokens that attention looks at, against the patch size.
+
+    With ``dim``, the width of a token, the multiplications of one encoder block are drawn, too.
 
     Raises:
         ValueError: "patch_size 999 is more than image_size 224", "number of patch_sizes must be at least 1,
@@ -121,6 +134,9 @@ def plot_cost(patch_sizes: Sequence[int], image_size: int, ax: Axes) -> list[Lin
     tokens = np.array([_count_tokens(patch_size, image_size) for patch_size in patch_sizes])
     artists = ax.plot(patch_sizes, tokens, "o-", label="tokens T")
     artists += ax.plot(patch_sizes, tokens**2, "s--", label="T² pairs for attention")
+    if dim is not None:
+        work = 12.0 * tokens * dim**2 + 2.0 * tokens**2 * dim  # the matrices, and the pairs
+        artists += ax.plot(patch_sizes, work, "^-.", label="multiplications in a block")
     ax.set(xscale="log", yscale="log", xlabel="patch_size in pixels", ylabel="count")
     ax.set_xticks(patch_sizes, labels=map(str, patch_sizes), minor=False)
     ax.minorticks_off()
