@@ -13,6 +13,7 @@ import nbformat
 from lesson_html import is_folded
 
 NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
+LESSONS = sorted(NOTEBOOKS.glob("*.ipynb")) + sorted(NOTEBOOKS.glob("beyond/*.ipynb"))
 WORDS_A_MINUTE, LINES_A_MINUTE, MINUTES_A_FIGURE = 180, 20, 0.5
 CODE = re.compile(r"```.*?```", flags=re.S)
 FORMULA = re.compile(r"\$\$.*?\$\$|\$[^$\n]+\$", flags=re.S)
@@ -73,7 +74,7 @@ def num_lines(source: str) -> int:
 
 
 def main(names: list[str]) -> None:
-    paths = [Path(name) for name in names] or sorted(NOTEBOOKS.rglob("[!.]*.ipynb"))
+    paths = [Path(name) for name in names] or LESSONS
     print(f"{'':28}{'words':>6}{'code lines':>12}{'figures':>9}{'minutes':>9}{'words : code line':>19}")
     for path in paths:
         found = read(path)

@@ -13,6 +13,7 @@ from hostile.trial import Row
 from vit_steps import lessons
 from vit_steps.looking import plots
 from vit_steps.looking.block_drawing import plot_block
+from vit_steps.looking.map_drawing import plot_map
 from vit_steps.looking.spread import plot_spread
 from vit_steps.looking.the_way import plot_the_way
 from vit_steps.vit import ViT
@@ -221,6 +222,14 @@ ROWS["looking.the_way.plot_the_way"] = Row(
 ROWS |= {
     "looking.block_drawing.plot_block": Row(
         plot_block, lambda: dict(ax=ax()), own=AX, seen=drawn, changes=("ax",)
+    ),
+    "looking.map_drawing.plot_map": Row(
+        plot_map,
+        lambda: dict(attention_map=torch.rand(2, 3), ax=ax(), limit=0.5),
+        own=AX | {"limit": LIMIT},
+        fine=NO_LIMIT,
+        seen=drawn,
+        changes=("ax",),
     ),
     "looking.spread.plot_spread": Row(
         plot_spread,

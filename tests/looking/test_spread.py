@@ -1,10 +1,11 @@
-"""Dots for draws, and a block as a drawing."""
+"""Dots for draws, a map alone, and a block as a drawing."""
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
 from vit_steps.looking.block_drawing import plot_block
+from vit_steps.looking.map_drawing import plot_map
 from vit_steps.looking.spread import plot_spread
 
 
@@ -41,3 +42,12 @@ def test_the_parts_of_a_block_stand_in_the_order_they_run(ax):
     middles = [round(box.get_x() + box.get_width() / 2, 3) for box in boxes]
     assert [inside[middle] for middle in middles] == ["norm", "attention", "norm", "MLP"]
     assert [box.get_linewidth() > 1 for box in boxes] == [False, True, False, False]
+
+
+def test_a_map_is_drawn_as_it_is_from_zero_to_the_limit(ax):
+    weights = np.random.default_rng(0).random((2, 3))
+    artist = plot_map(weights, ax, title="seed 3", limit=2.0)
+    assert np.array_equal(artist.get_array(), weights)
+    assert artist.get_clim() == (0, 2)
+    assert plot_map(weights, ax).get_clim() == (0, weights.max())
+    assert ax.images == [artist, ax.images[1]]
