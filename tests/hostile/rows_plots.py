@@ -14,7 +14,7 @@ from vit_steps import lessons
 from vit_steps.looking import plots
 from vit_steps.looking.block_drawing import plot_block
 from vit_steps.looking.map_drawing import plot_map
-from vit_steps.looking.spread import plot_spread
+from vit_steps.looking.draws import plot_draws
 from vit_steps.looking.the_way import plot_the_way
 from vit_steps.vit import ViT
 
@@ -231,8 +231,8 @@ ROWS |= {
         seen=drawn,
         changes=("ax",),
     ),
-    "looking.spread.plot_spread": Row(
-        plot_spread,
+    "looking.draws.plot_draws": Row(
+        plot_draws,
         lambda: dict(draws={"a": torch.rand(4)}, ax=ax(), xlabel="accuracy"),
         own=AX | {"draws": CURVES},
         skip={"xlabel": dict.fromkeys(WORDS, "free text")},

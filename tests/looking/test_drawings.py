@@ -6,7 +6,7 @@ import pytest
 
 from vit_steps.looking.block_drawing import plot_block
 from vit_steps.looking.map_drawing import plot_map
-from vit_steps.looking.spread import plot_spread
+from vit_steps.looking.draws import plot_draws
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def ax():
 
 def test_every_draw_is_a_dot_and_the_bar_is_their_mean(ax):
     draws = {"whole": [0.9, 0.8, 1.0], "$half": [0.1, 0.5, 0.3]}
-    artists = plot_spread(draws, ax, xlabel="accuracy", title="two")
+    artists = plot_draws(draws, ax, xlabel="accuracy", title="two")
     for place, (numbers, dots) in enumerate(zip(draws.values(), artists, strict=True)):
         assert np.allclose(dots.get_xydata(), [(number, place) for number in numbers])
     bars = [line for line in ax.lines if line not in artists]
@@ -30,7 +30,7 @@ def test_every_draw_is_a_dot_and_the_bar_is_their_mean(ax):
 
 def test_draws_of_two_lengths_are_refused(ax):
     with pytest.raises(ValueError, match=r"draws must hold curves of one length, got \[1, 2\]"):
-        plot_spread({"a": [1.0], "b": [1.0, 2.0]}, ax, xlabel="accuracy")
+        plot_draws({"a": [1.0], "b": [1.0, 2.0]}, ax, xlabel="accuracy")
 
 
 def test_the_parts_of_a_block_stand_in_the_order_they_run(ax):

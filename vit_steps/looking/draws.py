@@ -11,7 +11,7 @@ from vit_steps.looking._drawable import read_curves
 
 
 @door()
-def plot_spread(draws: Mapping, ax: Axes, *, xlabel: str, title: str = "") -> list[Line2D]:
+def plot_draws(draws: Mapping, ax: Axes, *, xlabel: str, title: str = "") -> list[Line2D]:
     """Draw name -> numbers, one line of dots for each name from the top down, and a bar at their mean.
 
     Returns:
