@@ -363,7 +363,12 @@ def time_notebooks(budget: Budget) -> Iterator[Row]:
     ours, least = (statistics.median(times) for times in zip(*taken, strict=True))
     yield Row("notebooks", "all of them under nbval, -n 2", "vit_steps", ours, "s", 1.0)
     yield Row(
-        "notebooks", "all of them under nbval, -n 2", "as many that only import torch", least, "s", least / ours
+        "notebooks",
+        "all of them under nbval, -n 2",
+        "as many that only import torch",
+        least,
+        "s",
+        least / ours,
     )
 
 

@@ -13,8 +13,8 @@ from hostile.trial import Row
 from vit_steps import lessons
 from vit_steps.looking import plots
 from vit_steps.looking.block_drawing import plot_block
-from vit_steps.looking.map_drawing import plot_map
 from vit_steps.looking.draws import plot_draws
+from vit_steps.looking.map_drawing import plot_map
 from vit_steps.looking.the_way import plot_the_way
 from vit_steps.vit import ViT
 

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from vit_steps.looking.block_drawing import plot_block
-from vit_steps.looking.map_drawing import plot_map
 from vit_steps.looking.draws import plot_draws
+from vit_steps.looking.map_drawing import plot_map
 
 
 @pytest.fixture

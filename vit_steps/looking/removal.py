@@ -4,20 +4,13 @@ import torch
 from jaxtyping import Float, Integer
 from torch import Tensor
 
-from vit_steps.classification import classify
-from vit_steps.cls_token import prepend_cls
 from vit_steps.doors import door
+from vit_steps.looking._tokens import enter, finish, pick, reads_cls
 from vit_steps.looking.attention_maps import _each_patch_once, _share_right
-from vit_steps.position_embedding import add_position
 from vit_steps.vit import ViT
 
 
-def _has_a_cls_token(model: ViT) -> None:
-    if model.pool != "cls":
-        raise ValueError("model pools the mean of the patches: with all of them gone there is none")
-
-
-@door("images batch is at least 1: a mean over images needs one", _each_patch_once, _has_a_cls_token)
+@door("images batch is at least 1: a mean over images needs one", _each_patch_once, reads_cls)
 def removal_curve(
     model: ViT,
     images: Float[Tensor, "batch channels height width"],
@@ -41,21 +34,11 @@ def removal_curve(
 
     Raises:
         ValueError: "order of image 3 does not hold each of the patches 0 to 15 once",
-            "model pools the mean of the patches: with all of them gone there is none".
+            "model pools the mean of the patches, not its CLS token".
         TypeError: an argument is not a tensor of the right dtype, or "model must be a ViT, not Linear".
     """
     with torch.no_grad():
-        tokens = add_position(prepend_cls(model.patch_embed(images), model.cls_token), model.pos_embed[0])
+        tokens = enter(model, images)
         cls_first = torch.zeros_like(order[:, :1])
         rows = [torch.cat([cls_first, 1 + order[:, gone:]], dim=1) for gone in range(order.shape[1] + 1)]
-        return torch.stack([_share_right(_finish(model, _pick(tokens, kept)), labels) for kept in rows])
-
-
-def _pick(tokens: Tensor, rows: Tensor) -> Tensor:
-    return tokens.take_along_dim(rows[:, :, None], dim=1)
-
-
-def _finish(model: ViT, tokens: Tensor) -> Tensor:
-    for block in model.blocks:
-        tokens = block(tokens)
-    return classify(tokens, model.norm, model.head)
+        return torch.stack([_share_right(finish(model, pick(tokens, kept)), labels) for kept in rows])
