@@ -12,6 +12,7 @@ from inspect import signature
 from pathlib import Path
 
 import torch
+from inside import look_inside
 from left_out import train_without
 from torch import Tensor, nn
 
@@ -221,6 +222,7 @@ EXPERIMENTS = {
     "digits": (compare_on_digits, "results.csv"),
     "ablation": (ablate, "ablation.csv"),
     "left_out": (train_without, "left_out.csv"),
+    "inside": (look_inside, "inside.csv"),
 }
 
 

@@ -1,4 +1,4 @@
-"""The lessons and excursions in JupyterLab, as from a fresh clone: read, run, trusted, worked, saved and opened again.
+"""Lessons and excursions in JupyterLab, as from a fresh clone: read, run, trusted, worked, saved, reopened.
 
 What was seen is kept in ``screenshots/`` beside this file, to be looked at.
 """
