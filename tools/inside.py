@@ -35,13 +35,11 @@ def look_inside() -> Iterator[Row]:
 
 
 def seat(model: ViT, train: tuple, test: tuple) -> Iterator[tuple[str, str, float]]:
-    """After each number of blocks: the probe, the logit lens, and the share of answers that a swap takes along."""
+    """After each block: the probe, the logit lens, and the share of answers that a swap takes along."""
     images, labels = test
-    seen, unseen, answers = (
-        cls_by_block(model, train[0]),
-        cls_by_block(model, images),
-        model(images).argmax(1),
-    )
+    seen, unseen = (cls_by_block(model, each) for each in (train[0], images))
+    with torch.no_grad():
+        answers = model(images).argmax(dim=1)
     others = torch.randperm(len(images), generator=torch.Generator().manual_seed(0))
     differ = answers != answers[others]
     for blocks, (known, new) in enumerate(zip(seen, unseen, strict=True)):

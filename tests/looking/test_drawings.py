@@ -50,4 +50,3 @@ def test_a_map_is_drawn_as_it_is_from_zero_to_the_limit(ax):
     assert np.array_equal(artist.get_array(), weights)
     assert artist.get_clim() == (0, 2)
     assert plot_map(weights, ax).get_clim() == (0, weights.max())
-    assert ax.images == [artist, ax.images[1]]

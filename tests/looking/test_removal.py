@@ -15,6 +15,7 @@ def model():
     model = ViT(**SIZES, num_classes=5).eval()
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.7)
+    torch.nn.init.normal_(model.head.weight, std=3)  # so that not all images get the same answer
     return model
 
 

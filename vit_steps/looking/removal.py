@@ -4,13 +4,25 @@ import torch
 from jaxtyping import Float, Integer
 from torch import Tensor
 
-from vit_steps.doors import door
+from vit_steps.doors import door, values
 from vit_steps.looking._tokens import enter, finish, pick, reads_cls
 from vit_steps.looking.attention_maps import _each_patch_once, _share_right
 from vit_steps.vit import ViT
 
 
-@door("images batch is at least 1: a mean over images needs one", _each_patch_once, reads_cls)
+def _all_patches(model: ViT, order: Tensor) -> None:
+    patches = model.grid[0] * model.grid[1]
+    if order.shape[1] != patches:
+        raise ValueError(f"order has {order.shape[1]} patches, the model has {patches}")
+
+
+@door(
+    "images batch is at least 1: a mean over images needs one",
+    lambda images: values.finite("images", images, "there is no answer"),
+    reads_cls,
+    _all_patches,
+    _each_patch_once,
+)
 def removal_curve(
     model: ViT,
     images: Float[Tensor, "batch channels height width"],
@@ -34,11 +46,11 @@ def removal_curve(
 
     Raises:
         ValueError: "order of image 3 does not hold each of the patches 0 to 15 once",
-            "model pools the mean of the patches, not its CLS token".
+            "order has 15 patches, the model has 16", "model pools the mean of the patches, not its CLS token".
         TypeError: an argument is not a tensor of the right dtype, or "model must be a ViT, not Linear".
     """
     with torch.no_grad():
-        tokens = enter(model, images)
+        tokens, order = enter(model, images), order.long()
         cls_first = torch.zeros_like(order[:, :1])
         rows = [torch.cat([cls_first, 1 + order[:, gone:]], dim=1) for gone in range(order.shape[1] + 1)]
         return torch.stack([_share_right(finish(model, pick(tokens, kept)), labels) for kept in rows])

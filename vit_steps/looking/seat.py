@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from vit_steps.doors import door
+from vit_steps.doors import door, values
 from vit_steps.looking._tokens import by_block, finish, reads_cls
 from vit_steps.vit import ViT
 
@@ -27,7 +27,13 @@ def _that_many_blocks(model: ViT, blocks: int) -> None:
         raise ValueError(f"blocks {blocks} is more than the model has, {len(model.blocks)}")
 
 
-@door("blocks is at least 0", _that_many_blocks, reads_cls)
+@door(
+    "blocks is at least 0",
+    _that_many_blocks,
+    reads_cls,
+    lambda images: values.finite("images", images, "there is no answer"),
+    lambda others: values.finite("others", others, "there is no answer"),
+)
 def swap_cls(model: ViT, images: Images, others: Images, blocks: int) -> Float[Tensor, "batch classes"]:
     """Logits when the CLS token of each image, after so many blocks, is replaced by that of another.
 
