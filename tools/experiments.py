@@ -1,4 +1,4 @@
-"""The tables that ship, made again by one command each: choice, digits, fifths, ablation.
+"""The tables that ship, made again by one command each: ``EXPERIMENTS`` has their names.
 
 ``python tools/experiments.py choice`` writes ``vit_steps/data/tables/choice.csv``, and so on. All of it runs
 on one core; CPU seconds are those of training alone.
@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 from data_hunger import learn_from_few
 from fair import SEEDS, STRENGTH, Pair, Row, compare_on_digits, compare_on_fifths, join
+from inside import look_inside
 from left_out import train_without
 from recipe import train_with_less
 from torch import Tensor, nn
@@ -127,7 +128,7 @@ def ablate() -> Iterator[Row]:
 def _see(train: Pair, shuffled: str, times: int = 60) -> tuple[Pair, int]:
     """What is trained on, and in how many epochs, so that each digit is seen so many times."""
     if shuffled == AFRESH:
-        return _join(*[shuffle_each(train, seed) for seed in range(1, times + 1)]), 1
+        return join(*[shuffle_each(train, seed) for seed in range(1, times + 1)]), 1
     return SHUFFLES[shuffled](train, 1), times
 
 
@@ -178,6 +179,7 @@ EXPERIMENTS = {
     "left_out": (train_without, "left_out.csv"),
     "recipe": (train_with_less, "recipe.csv"),
     "data_hunger": (learn_from_few, "data_hunger.csv"),
+    "inside": (look_inside, "inside.csv"),
 }
 
 

@@ -1,6 +1,5 @@
 """Whole ViTs as they come out of readers' hands: one that is right, and those that are not."""
 
-# ruff: noqa: E501 (one line for each wrong answer)
 import torch
 import torch.nn.functional as F
 from torch import nn

@@ -19,33 +19,33 @@ def leave_out(model: ViT, part: Part) -> ViT:
 
     Args:
         model: a fresh ViT; what is left keeps its numbers.
-        part: "nothing", "the residual", "the norms", "the MLP" or "the division" (of scores by sqrt(head_dim)).
+        part: "nothing", "the residual", "the norms", "the MLP" or "the division" (of the scores).
 
     Returns:
-        The same model. ``forward`` and training go on as before; ``trace`` needs whole blocks.
+        The same model. It trains and answers as before; ``trace`` sees attention only where blocks are whole.
 
     Raises:
-        ValueError: "part must be one of nothing, the residual, the norms, the MLP, the division, got 'the head'".
+        ValueError: "part must be one of nothing, the residual, ..., got 'the head'".
         TypeError: "model must be a ViT, not Linear".
     """
     model.blocks = nn.ModuleList(WITHOUT[part](block) for block in model.blocks)
     return model
 
 
-class WithoutResidual(nn.Module):
+class _WithoutResidual(nn.Module):
     """What attention and MLP compute takes the place of the token, and is not added to it."""
 
     def __init__(self, block: Block):
         super().__init__()
         self.norm1, self.attn, self.norm2, self.mlp = block.norm1, block.attn, block.norm2, block.mlp
 
-    def forward(self, tokens: Tensor, *, cls_only: bool = False) -> Tensor:
+    def forward(self, tokens: Tensor, *, cls_only: bool = False, weights: None = None) -> Tensor:
         """Run the block; of the last one only the CLS token is asked."""
         attended, _ = self.attn(self.norm1(tokens), num_queries=1 if cls_only else None)
         return self.mlp(self.norm2(attended))
 
 
-class Silent(nn.Module):
+class _Silent(nn.Module):
     """An MLP that says nothing."""
 
     def forward(self, tokens: Tensor) -> Tensor:
@@ -53,7 +53,7 @@ class Silent(nn.Module):
         return torch.zeros_like(tokens)
 
 
-class LoudQueries(nn.Module):
+class _LoudQueries(nn.Module):
     """Queries times sqrt(head_dim): the division that follows is undone."""
 
     def __init__(self, qkv: nn.Linear, head_dim: int):
@@ -72,19 +72,19 @@ def _without_norms(block: Block) -> Block:
 
 
 def _without_mlp(block: Block) -> Block:
-    block.mlp = Silent()
+    block.norm2, block.mlp = nn.Identity(), _Silent()
     return block
 
 
 def _without_division(block: Block) -> Block:
     dim = block.attn.proj.out_features
-    block.attn.qkv = LoudQueries(block.attn.qkv, dim // block.attn.num_heads)
+    block.attn.qkv = _LoudQueries(block.attn.qkv, dim // block.attn.num_heads)
     return block
 
 
 WITHOUT = {
     "nothing": lambda block: block,
-    "the residual": WithoutResidual,
+    "the residual": _WithoutResidual,
     "the norms": _without_norms,
     "the MLP": _without_mlp,
     "the division": _without_division,

@@ -4,7 +4,8 @@ from matplotlib.axes import Axes
 from matplotlib.patches import FancyBboxPatch
 
 from vit_steps.doors import door
-from vit_steps.looking.plots import INK, LIT, UNLIT
+from vit_steps.looking.plots import INK
+from vit_steps.looking.the_way import LIT, UNLIT
 
 STREAM, BRANCH = 0.55, 2.0  # heights of the two lines
 # What stands on each branch: centre, half width, words, whether tokens meet there.

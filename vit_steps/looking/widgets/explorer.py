@@ -13,7 +13,8 @@ from torch import Tensor
 
 from vit_steps.doors import door, judge, values
 from vit_steps.looking._drawable import GREY_OR_COLOUR
-from vit_steps.looking.plots import plot_attention, plot_grid
+from vit_steps.looking.map_drawing import plot_map
+from vit_steps.looking.plots import plot_grid
 from vit_steps.looking.widgets.base import (
     CIVIDIS,
     HERE,
@@ -209,7 +210,7 @@ def _attention_figure(image: Tensor, maps: Tensor, names: list[str]) -> Figure:
         plot_grid(image, image.shape[-1] // maps.shape[-1], left, title="the picture")
         for attention_map, name, ax in zip(maps, names, others, strict=True):
             title = f"where CLS looks {name}"
-            plot_attention(attention_map, image, ax, title=title, limit=maps.max().item())
+            plot_map(attention_map, ax, title=title, limit=maps.max().item())
     return figure
 
 
