@@ -1,4 +1,4 @@
-"""The five lessons in JupyterLab, as from a fresh clone: read, run, trusted, worked, saved and opened again.
+"""Lessons and excursions in JupyterLab, as from a fresh clone: read, run, trusted, worked, saved, reopened.
 
 What was seen is kept in ``screenshots/`` beside this file, to be looked at.
 """
@@ -20,7 +20,8 @@ if lab_driver.missing():
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 SCREENSHOTS = Path(__file__).parent / "screenshots"
-LESSONS = sorted(path.stem for path in NOTEBOOKS.glob("*.ipynb"))
+PATHS = [*NOTEBOOKS.glob("*.ipynb"), *NOTEBOOKS.glob("beyond/*.ipynb")]
+LESSONS = sorted(path.stem for path in PATHS)
 VIEW, PICTURE = "application/vnd.jupyter.widget-view+json", "image/png"
 TRACEBACK = "application/vnd.jupyter.stderr"
 HANDS = {
@@ -48,9 +49,9 @@ async (panel, top) => {
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory):
     folder = tmp_path_factory.mktemp("clone")
-    for lesson in LESSONS:
+    for path in PATHS:
         # Not the mode: in a read-only checkout the copy can be saved all the same.
-        shutil.copyfile(NOTEBOOKS / f"{lesson}.ipynb", folder / f"{lesson}.ipynb")
+        shutil.copyfile(path, folder / path.name)
     return folder
 
 
@@ -104,14 +105,14 @@ def in_page(page, number: int):
 def open_lesson(page, lab, name: str, cells: list) -> None:
     lab_driver.open_notebook(page, lab, name)
     count = "document.querySelectorAll('.jp-Notebook .jp-Cell').length"
-    page.wait_for_function(f"{count} === {len(cells)}", timeout=60_000)
+    page.wait_for_function(f"{count} === {len(cells)}", timeout=180_000)
 
 
 def see_every_picture(page, cells: list) -> None:
     """Every cell shows as many pictures as it stores; where a widget lives, it has one at least."""
     stored = [sum(PICTURE in shown for shown in cell.shown) for cell in cells]
     page.wait_for_function(
-        f"(stored) => stored.every((n, cell) => ({PAINTED})[cell] >= n)", arg=stored, timeout=60_000
+        f"(stored) => stored.every((n, cell) => ({PAINTED})[cell] >= n)", arg=stored, timeout=180_000
     )
 
 
@@ -133,7 +134,7 @@ def read_a_sentence(page, number: int) -> None:
     place = in_page(page, number)
     place.scroll_into_view_if_needed()
     sentence = "(cell) => cell.innerText.trim().split(/\\s+/).length >= 8"
-    page.wait_for_function(sentence, arg=place.element_handle(), timeout=30_000)
+    page.wait_for_function(sentence, arg=place.element_handle(), timeout=90_000)
 
 
 def work_every_widget(page, cells: list, keep) -> None:
