@@ -9,8 +9,17 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from position_references import (
+    resized_by_dinov2,
+    resized_by_dpt,
+    resized_by_google,
+    resized_by_torchvision,
+    resized_by_transformers,
+    resized_with_registers,
+)
 
 from vit_steps import add_position, position_similarity, resize_position, sincos_position
+from vit_steps.position_embedding import RESIZES
 
 fixed_budget = settings(max_examples=60, deadline=None, derandomize=True, database=None)
 
@@ -128,61 +137,11 @@ def test_resize_is_timms(old_grid, new_grid, num_prefix):
     torch.testing.assert_close(resized, expected, atol=1e-6, rtol=0)
 
 
-def resized_by_transformers(table, old, new):
-    from transformers import Dinov2Config
-    from transformers.models.dinov2.modeling_dinov2 import Dinov2Embeddings
-
-    return resized_by_embeddings(Dinov2Embeddings, Dinov2Config, table, old, new)
-
-
-def resized_with_registers(table, old, new):
-    from transformers import Dinov2WithRegistersConfig
-    from transformers.models.dinov2_with_registers.modeling_dinov2_with_registers import (
-        Dinov2WithRegistersEmbeddings,
-    )
-
-    return resized_by_embeddings(Dinov2WithRegistersEmbeddings, Dinov2WithRegistersConfig, table, old, new)
-
-
-def resized_by_embeddings(embeddings, config, table, old, new):
-    made = embeddings(config(image_size=4 * old[0], patch_size=4, hidden_size=table.shape[1]))
-    made.position_embeddings.data = table[None]
-    patches = torch.empty(1, 1 + new[0] * new[1], table.shape[1])
-    return made.interpolate_pos_encoding(patches, 4 * new[0], 4 * new[1])[0].detach()
-
-
-def resized_by_dinov2(table, old, new):
-    """As dinov2/models/vision_transformer.py does it, with the offset of 0.1 that hub/backbones.py sets."""
-    side, dim = old[0], table.shape[1]
-    patches = torch.nn.functional.interpolate(
-        table[None, 1:].reshape(1, side, side, dim).permute(0, 3, 1, 2),
-        mode="bicubic",
-        antialias=False,
-        scale_factor=(float(new[0] + 0.1) / side, float(new[1] + 0.1) / side),
-    )
-    return torch.cat((table[:1], patches.permute(0, 2, 3, 1).view(-1, dim)))
-
-
-def resized_by_torchvision(table, old, new):
-    from torchvision.models.vision_transformer import interpolate_embeddings
-
-    state = interpolate_embeddings(4 * new[0], 4, {"encoder.pos_embedding": table[None]})
-    return state["encoder.pos_embedding"][0]
-
-
-def resized_by_google(table, old, new):
-    """As vit_jax/checkpoint.py does it."""
-    from scipy.ndimage import zoom
-
-    places = table[1:].numpy().reshape(*old, -1)
-    resized = zoom(places, (new[0] / old[0], new[1] / old[1], 1), order=1)
-    return torch.cat([table[:1], torch.from_numpy(resized.reshape(new[0] * new[1], -1))])
-
-
 LIKE = {
     "transformers": ("transformers", resized_by_transformers),
     "transformers, DINOv2 with registers": ("timm", resized_with_registers),
     "DINOv2": ("DINOv2", resized_by_dinov2),
+    "transformers, DPT": ("DPT", resized_by_dpt),
     "torchvision": ("torchvision", resized_by_torchvision),
     "Google": ("Google", resized_by_google),
 }
@@ -198,20 +157,15 @@ def test_resize_is_what_the_library_itself_does(name, side, new_grid):
     expected = resized_by(table, (side, side), new_grid)
     resized = resize_position(table, (side, side), new_grid, like=like)
     torch.testing.assert_close(resized, expected, atol=1e-5, rtol=0)  # of numbers up to about 4, in float32
-    for other in {"timm", "transformers", "DINOv2", "torchvision", "Google"} - {like}:
-        if (like, other) not in SAME_WHEN_GROWING or new_grid[0] < side:
-            assert (resize_position(table, (side, side), new_grid, like=other) - expected).abs().max() > 0.01
-
-
-# Where nothing shrinks, there is nothing to antialias.
-SAME_WHEN_GROWING = {("timm", "transformers"), ("transformers", "timm")}
+    for other in set(RESIZES) - {like}:
+        assert (resize_position(table, (side, side), new_grid, like=other) - expected).abs().max() > 0.01
 
 
 @pytest.mark.usefixtures("doors_only")
-def test_resize_knows_five_libraries():
+def test_resize_knows_these_libraries():
     with pytest.raises(ValueError) as caught:  # noqa: PT011 (the whole message is compared)
         resize_position(TABLE, (4, 4), (6, 6), like="keras")
-    known = "timm, transformers, DINOv2, torchvision, Google"
+    known = "timm, transformers, DINOv2, DPT, torchvision, Google"
     assert str(caught.value) == f"like must be one of {known}, got 'keras'"
 
 

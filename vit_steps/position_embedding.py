@@ -25,10 +25,11 @@ RESIZES = {
     "timm": partial(F.interpolate, mode="bicubic", antialias=True),
     "transformers": partial(F.interpolate, mode="bicubic"),
     "DINOv2": _a_tenth_more,
+    "DPT": partial(F.interpolate, mode="bilinear"),
     "torchvision": partial(F.interpolate, mode="bicubic", align_corners=True),
     "Google": partial(F.interpolate, mode="bilinear", align_corners=True),
 }
-Library = Literal["timm", "transformers", "DINOv2", "torchvision", "Google"]
+Library = Literal["timm", "transformers", "DINOv2", "DPT", "torchvision", "Google"]
 
 
 @door("number of tokens is at most table max_num_token")
@@ -102,15 +103,16 @@ def resize_position(
         old_grid: (rows, cols) that the table was learned for.
         new_grid: (rows, cols) that are wanted.
         num_prefix: rows that are kept as they are.
-        like: whose numbers are wanted. All but Google's are bicubic; only timm's are antialiased when the
-            grid shrinks; torchvision and Google leave the four corners where they are.
+        like: whose numbers are wanted. All are bicubic but those of DPT (in transformers) and Google; only
+            timm's are antialiased when the grid shrinks; torchvision and Google leave the four corners where
+            they are.
 
     Returns:
         ``num_prefix + rows * cols`` rows.
 
     Raises:
         ValueError: "table old_tokens 16 is not num_prefix 1 + old_grid rows 4 * old_grid cols 4 = 17",
-            "like must be one of timm, transformers, DINOv2, torchvision, Google, got 'keras'".
+            "like must be one of timm, transformers, DINOv2, DPT, torchvision, Google, got 'keras'".
         TypeError: ``table`` is not a tensor, or a size is not an integer.
     """
     prefix, places = table[:num_prefix], table[num_prefix:]

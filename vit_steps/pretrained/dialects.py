@@ -6,6 +6,8 @@ A new dialect is a new table here; :mod:`vit_steps.pretrained.spelling` reads an
 from fractions import Fraction
 from typing import NamedTuple
 
+from vit_steps.position_embedding import Library
+
 IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
 HALF = {"mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)}
 
@@ -25,6 +27,7 @@ class Dialect(NamedTuple):
         separator: between the words of a key.
         eps: of the LayerNorms where no config says it.
         preprocess: how images are prepared where no config says it; empty where there is no one custom.
+        resized_like: whose way it is to fit positions to another grid, as resize_position calls it.
     """
 
     name: str
@@ -35,6 +38,7 @@ class Dialect(NamedTuple):
     separator: str = "."
     eps: float = 1e-6
     preprocess: dict = {}  # noqa: RUF012 (read, never written)
+    resized_like: Library = "timm"
 
 
 _TIMM_STEM = {name: name for name in ("cls_token", "pos_embed", "patch_embed.proj", "norm", "head")}
@@ -47,6 +51,7 @@ DINOV2 = Dialect(
     _TIMM_STEM | {"mask_token": UNUSED},
     _TIMM_BLOCK | {"ls1.gamma": "ls1.gamma", "ls2.gamma": "ls2.gamma"},
     preprocess=IMAGENET | {"crop_pct": Fraction(224, 256)},
+    resized_like="DINOv2",
 )
 
 HUGGING_FACE = Dialect(
@@ -85,6 +90,7 @@ HUGGING_FACE = Dialect(
     prefixes=("vit.", "deit.", "dinov2.", ""),
     blocks=("encoder.layer.", "layers."),
     eps=1e-12,
+    resized_like="transformers",
 )
 
 TORCHVISION = Dialect(
@@ -110,6 +116,7 @@ TORCHVISION = Dialect(
     },
     blocks=("encoder.layers.encoder_layer_",),
     preprocess=IMAGENET | {"crop_pct": Fraction(224, 256), "interpolation": "bilinear"},
+    resized_like="torchvision",
 )
 
 GOOGLE = Dialect(
@@ -135,6 +142,7 @@ GOOGLE = Dialect(
     blocks=("Transformer/encoderblock_",),
     separator="/",
     preprocess=HALF | {"crop_pct": 0.9},
+    resized_like="Google",
 )
 
 DIALECTS = (TIMM, HUGGING_FACE, TORCHVISION, GOOGLE, DINOV2)

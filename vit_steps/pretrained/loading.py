@@ -2,6 +2,7 @@
 
 import math
 import os
+import warnings
 from dataclasses import replace
 from functools import reduce
 from typing import NamedTuple
@@ -9,8 +10,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from vit_steps.files.reading import naming
-from vit_steps.position_embedding import resize_position
+from vit_steps.files.reading import naming, shown
+from vit_steps.position_embedding import Library, resize_position
 from vit_steps.pretrained.configs import LARGEST, Facts, pair_of, read_facts
 from vit_steps.pretrained.dialects import Dialect
 from vit_steps.pretrained.finding import find
@@ -18,6 +19,7 @@ from vit_steps.pretrained.preprocess import Preprocess
 from vit_steps.pretrained.seals import check_digest
 from vit_steps.pretrained.shapes import on_meta, read_sizes
 from vit_steps.pretrained.spelling import recognise, to_timm
+from vit_steps.pretrained.unsaid import Unsaid, unsaid_preparation
 from vit_steps.pretrained.weight_files import open_weights
 from vit_steps.vit import ViT
 
@@ -51,13 +53,18 @@ def load_pretrained(
 
     What the weights do not show is read from the ``config.json`` beside them (timm's or Hugging Face's).
     Without one, heads are taken to be 64 wide, the image to be square, and epsilon to be the library's own.
+    Images are as large as the processor beside the weights makes them, as in transformers' pipeline, even if
+    ``config.json`` names another size.
 
     Args:
         source: a ``.safetensors``, ``.npz``, ``.pth``, ``.pt`` or ``.bin`` file, a folder with one, or
             "owner/name" on the Hugging Face Hub, which is downloaded once and then read from its cache.
         num_heads: for weights that do not tell.
-        image_size: in pixels, when another one is wanted than the weights were made for; the position table
-            is then resized, as timm does it.
+        image_size: in pixels, when another one is wanted. Where it is not what the weights were made for, the
+            position table is resized as the library does it that the weights come from.
+
+    Warns:
+        UserWarning: "vit.pth does not say all of its model, and this is assumed: images are prepared as ...".
 
     Raises:
         FileNotFoundError: no such file or folder, or no such model on the Hub.
@@ -72,11 +79,14 @@ def load_pretrained(
     with open_weights(path) as weights:
         facts = read_facts(path, weights.metadata)
         with naming(path):
-            plan = _plan(weights.shapes, facts, num_heads, wanted)
+            plan = _plan(weights.shapes, facts, num_heads, wanted, path.name)
         state_dict = weights.read()
     check_digest(path, weights.metadata, state_dict)
     with naming(path):
-        _give(plan.loaded.model, to_timm(state_dict), plan.grid)
+        _give(plan.loaded.model, to_timm(state_dict), plan.grid, plan.resized_like)
+    if plan.assumed:
+        said = f"{shown(path)} does not say all of its model, and this is assumed: {plan.assumed}"
+        warnings.warn(said, stacklevel=2)
     return plan.loaded
 
 
@@ -85,17 +95,23 @@ class Plan(NamedTuple):
 
     loaded: Pretrained
     grid: tuple[int, int]
+    resized_like: Library
+    assumed: str | None
 
 
-def _plan(shapes: dict[str, Tensor], facts: Facts, num_heads: int | None, wanted: tuple | None) -> Plan:
+def _plan(
+    shapes: dict[str, Tensor], facts: Facts, num_heads: int | None, wanted: tuple | None, file: str
+) -> Plan:
     """All that can be refused before the numbers are read is refused here."""
     weights, dialect = to_timm(shapes), recognise(shapes)
     heads = _num_heads(shapes, facts, weights["cls_token"].shape[2], num_heads)
     eps = dialect.eps if facts.eps is None else facts.eps
-    config, grid = _describe(weights, facts, heads, eps, wanted)
+    config, grid = _describe(weights, facts, heads, eps, wanted or facts.preprocess.get("size"))
     model = on_meta(config).eval()
     labels = _labels(facts, config["num_classes"])
-    return Plan(Pretrained(model, _preprocess(facts, dialect, model), labels), grid)
+    known = _preparation(facts, dialect, config, grid, file)
+    loaded = Pretrained(model, _preprocess(known.preparation, model), labels)
+    return Plan(loaded, grid, facts.resized_like or dialect.resized_like, known.assumed)
 
 
 def _describe(
@@ -142,13 +158,14 @@ def _num_heads(state_dict: dict, facts: Facts, dim: int, num_heads: int | None) 
     return dim // HEAD_DIM
 
 
-def _give(model: ViT, weights: dict[str, Tensor], old_grid: tuple[int, int]) -> None:
+def _give(model: ViT, weights: dict[str, Tensor], old_grid: tuple[int, int], like: Library) -> None:
     """Give a model its numbers, in memory that is nobody else's."""
     dtype = reduce(torch.promote_types, (weight.dtype for weight in weights.values()), torch.float32)
     weights = _owned({name: weight.detach().to(dtype).contiguous() for name, weight in weights.items()})
     _check_numbers(weights)
     if model.grid != old_grid:
-        weights["pos_embed"] = resize_position(weights["pos_embed"][0], old_grid, model.grid)[None]
+        table = weights["pos_embed"][0]
+        weights["pos_embed"] = resize_position(table, old_grid, model.grid, like=like)[None]
     model.load_state_dict(weights, strict=True, assign=True)
 
 
@@ -171,9 +188,15 @@ def _check_numbers(weights: dict[str, Tensor]) -> None:
             raise ValueError(f"{name} holds NaN or infinity, {count:,} of its {weight.numel():,} numbers")
 
 
-def _preprocess(facts: Facts, dialect: Dialect, model: ViT) -> Preprocess:
-    known = facts.preprocess or dialect.preprocess
-    preprocess = Preprocess(size=model.image_size, **known)
+def _preparation(facts: Facts, dialect: Dialect, sizes: dict, grid: tuple[int, int], file: str) -> Unsaid:
+    if facts.preprocess:
+        return Unsaid(facts.preprocess)
+    made_for = (grid[0] * sizes["patch_size"], grid[1] * sizes["patch_size"])
+    return unsaid_preparation(dialect, sizes, made_for, file)
+
+
+def _preprocess(known: dict, model: ViT) -> Preprocess:
+    preprocess = Preprocess(**known | {"size": model.image_size})
     if max(preprocess.size) > LARGEST * preprocess.crop_pct:
         raise ValueError(
             f"images are resized to more than {LARGEST:,} pixels, crop_pct is {preprocess.crop_pct}"
