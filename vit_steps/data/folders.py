@@ -96,7 +96,8 @@ def _check_parts(name: str, folders: list[Path]) -> None:
     if parts:
         names = ", ".join(folder.name for folder in parts)
         meant, classes = _meant(parts[0])
-        advice = f": give one of them, such as {printable(meant)}" if classes else ", nor has one of them any"
+        such = f": give one of them, such as {printable(meant if classes else parts[0])}"
+        advice = such if _subfolders(parts[0]) else ", nor has one of them any"
         raise ValueError(f"{name} holds the parts {names}, and no classes{advice}")
 
 
