@@ -11,20 +11,17 @@ from torch import Tensor
 from vit_steps.doors import door
 
 
-def _a_tenth_more(
-    picture: Float[Tensor, "1 dim rows cols"], size: tuple[int, int]
-) -> Float[Tensor, "1 dim new_rows new_cols"]:
-    """Resize as if the new grid had 0.1 rows and columns more: so DINO and DINOv2 met a rounding error."""
-    stretched = [(new + 0.1) / old for new, old in zip(size, picture.shape[2:], strict=True)]
-    return F.interpolate(picture, scale_factor=stretched, mode="bicubic")
-
-
 # How each library fits a table to another grid. timm's way is also that of transformers for DINOv2 with
-# registers; Google's is scipy.ndimage.zoom with order=1, in vit_jax/checkpoint.py.
+# registers. DINOv2's own code stretches by a tenth of a row and a column more, which once hid a rounding error
+# (dinov2/models/vision_transformer.py); Google's is scipy.ndimage.zoom with order=1 (vit_jax/checkpoint.py).
 RESIZES = {
     "timm": partial(F.interpolate, mode="bicubic", antialias=True),
     "transformers": partial(F.interpolate, mode="bicubic"),
-    "DINOv2": _a_tenth_more,
+    "DINOv2": lambda picture, size: F.interpolate(
+        picture,
+        scale_factor=[(new + 0.1) / old for new, old in zip(size, picture.shape[2:], strict=True)],
+        mode="bicubic",
+    ),
     "DPT": partial(F.interpolate, mode="bilinear"),
     "torchvision": partial(F.interpolate, mode="bicubic", align_corners=True),
     "Google": partial(F.interpolate, mode="bilinear", align_corners=True),
