@@ -10,9 +10,8 @@ from torch import Tensor
 
 from vit_steps.doors import door
 
-
 # How each library fits a table to another grid. timm's way is also that of transformers for DINOv2 with
-# registers. DINOv2's own code stretches by a tenth of a row and a column more, which once hid a rounding error
+# registers. DINOv2's own code stretches by a tenth of a row and a column more, to hide a rounding error
 # (dinov2/models/vision_transformer.py); Google's is scipy.ndimage.zoom with order=1 (vit_jax/checkpoint.py).
 RESIZES = {
     "timm": partial(F.interpolate, mode="bicubic", antialias=True),
