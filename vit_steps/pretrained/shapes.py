@@ -6,7 +6,11 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from vit_steps.pretrained.obstacles import SWIGLU, WIDE_HEAD
 from vit_steps.vit import ViT
+
+# Where a matrix is so many times as wide as the other weights need, it is of another function.
+SHAPES_OF_OTHERS = (("mlp.fc2.weight", 0.5, SWIGLU), ("head.weight", 2, WIDE_HEAD))
 
 
 def read_sizes(weights: dict[str, Tensor]) -> dict[str, int]:
@@ -51,7 +55,16 @@ def check_shapes(weights: dict[str, Tensor]) -> None:
     for name, expected in frame.state_dict().items():
         if weights[name].shape != expected.shape:
             got, wanted = tuple(weights[name].shape), tuple(expected.shape)
-            raise ValueError(f"{name} has shape {got}, the other weights need {wanted}")
+            why = _other_function(name, got, wanted)
+            raise ValueError(f"{name} has shape {got}, the other weights need {wanted}{why}")
+
+
+def _other_function(name: str, got: tuple[int, ...], wanted: tuple[int, ...]) -> str:
+    """Say which other function has a matrix of twice the width, or half of it, at this place."""
+    for place, factor, why in SHAPES_OF_OTHERS:
+        if name.endswith(place) and got == (wanted[0], factor * wanted[-1]):
+            return f" ({why})"
+    return ""
 
 
 def on_meta(config: dict) -> ViT:
