@@ -49,6 +49,7 @@ class Dialect(NamedTuple):
 _TIMM_STEM = {name: name for name in ("cls_token", "pos_embed", "patch_embed.proj", "norm", "head")}
 _TIMM_STEM |= {"masked_embed": UNUSED}  # iBOT's
 _TIMM_BLOCK = {name: name for name in ("attn.qkv", *BLOCK)}
+_TIMM_BLOCK |= {"attn.q_bias": "attn.q.bias", "attn.v_bias": "attn.v.bias"}  # EVA's
 _LAYER_SCALE = {"ls1.gamma": "ls1.gamma", "ls2.gamma": "ls2.gamma"}
 _LAYER_SCALE |= {"gamma_1": "ls1.gamma", "gamma_2": "ls2.gamma"}  # as DeiT III is published
 
@@ -81,6 +82,8 @@ HUGGING_FACE = Dialect(
         # As they are saved.
         "layernorm_before": "norm1",
         "attention.attention.query": "attn.q",
+        "attention.attention.q_bias": "attn.q.bias",
+        "attention.attention.v_bias": "attn.v.bias",
         "attention.attention.key": "attn.k",
         "attention.attention.value": "attn.v",
         "attention.output.dense": "attn.proj",
@@ -183,8 +186,8 @@ BIG_VISION = GOOGLE._replace(
 
 # Where two know as many keys, the first counts.
 DIALECTS = (
-    *(TIMM, HUGGING_FACE, TORCHVISION, GOOGLE, DINOV2),
-    *(LAYER_SCALE, MAE, HUGGING_FACE_DINOV2, BIG_VISION),
+    *(TIMM, HUGGING_FACE, TORCHVISION, GOOGLE),
+    *(LAYER_SCALE, DINOV2, MAE, HUGGING_FACE_DINOV2, BIG_VISION),
 )
 FLAX = (GOOGLE, BIG_VISION)
 

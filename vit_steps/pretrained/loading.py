@@ -24,9 +24,10 @@ from vit_steps.pretrained.spelling import recognise, to_timm, unwrap
 from vit_steps.pretrained.weight_files import open_weights
 from vit_steps.vit import ViT
 
-# How wide a head is in nearly every published ViT. The others, by dim: ViT-H, -g and -G.
+# How wide a head is in nearly every published ViT. The others, by dim: timm's smallest,
+# and ViT-H, -g and -G.
 HEAD_DIM = 64
-HEADS_OF_OTHER_WIDTH = {1280: 16, 1408: 16, 1664: 16}
+HEADS_OF_OTHER_WIDTH = {64: 2, 1280: 16, 1408: 16, 1664: 16}
 ALIGNMENT = 64  # bytes; torch's own, and at other places processors add up in another order
 
 
@@ -118,7 +119,7 @@ def _plan(shapes: dict[str, Tensor], facts: Facts, num_heads: int | None, wanted
     weights, dialect = to_timm(shapes), recognise(shapes)
     told = _told_heads(shapes, facts, weights["cls_token"].shape[2], num_heads)
     config, table = _describe(weights, facts, dialect, wanted)
-    config["num_heads"] = told or _usual_heads(config["dim"])
+    config["num_heads"] = _usual_heads(config["dim"]) if told is None else told
     model = on_meta(config).eval()
     labels = _labels(facts, config["num_classes"])
     assumed = (*_assumed_of_function(facts, dialect, config), *_assumed_of_sizes(facts, told, config, table))

@@ -28,7 +28,6 @@ WIDE_HEAD = "a head that reads more than the class token"
 DETECTION = "detection tokens"
 PARALLEL = "parts of a block side by side, where this ViT has them one after another"
 DIFFERENTIAL = "differential attention"
-K_BIAS = "a bias that only queries and values have"
 STEM = "a convolutional stem"
 STAGES = "stages of several resolutions"
 VIDEO = "patches of a video"
@@ -46,8 +45,8 @@ BY_KEY = {
     r"pre_logits": PRE_LOGITS,
     r"fc_norm|pooler\.layernorm": FC_NORM,
     r"norm_pre|ln_pre|pre_layrnorm|pre_layernorm": PRE_NORM,
-    r"[qk]_norm": QK_NORM,
-    r"relative_position|rel_pos|attn\.rpe": RELATIVE,
+    r"\b[qk]_norm": QK_NORM,
+    r"relative_position|rel_pos": RELATIVE,
     r"rope|rotary|freqs": ROTARY,
     r"lambda_[qk]": DIFFERENTIAL,
     r"(attn|attention|mlp|ffn)\.(norm|ffn_layernorm|inner_attn_ln)\.|sub_?norm": SUB_NORM,
@@ -67,17 +66,22 @@ BY_LACK = {
     r"norm\.weight": NO_NORM,
     r"blocks\.\d+\.norm\d\.bias": RMS_NORM,
 }
-# Other spellings, whose ViTs are another function: never read, and refused by what they are.
+# Spellings that no dialect reads, whose ViTs are another function: refused by what they are.
 FOREIGN = {
     r"resblocks\.|pre_layrnorm|vision_model\.pre_layernorm": f"CLIP: {PRE_NORM}",
-    r"visual\.trunk\.": "open_clip around a model of timm: save its trunk alone",
-    r"(attention_)?head\.probe|MAPHead": f"SigLIP: {NO_CLS}",
-    r"relative_position_bias|rel_pos_[hw]": RELATIVE,
-    r"post_attention_layernorm|feed_forward\.w1|preprocessor\.patchifier": f"AIMv2: {RMS_NORM}",
-    r"temporal|patch_embeddings\.projection.*3d|tubelet": VIDEO,
-    r"storage_tokens|register_tokens": REGISTERS,
+    r"visual\.trunk\.": "a model of timm inside of open_clip: save its trunk alone",
+    r"(attention|attn_pool|head)\.probe|head\.probe|MAPHead": f"{NO_CLS}; {MAP}",
+    r"^ijepa\.": NO_CLS,
+    r"self_attn\.projection": f"BLIP: {TWICE}",
+    r"relative_position|rel_pos_[hw]": RELATIVE,
+    r"rms_norm|^ln_pre\.weight|preprocessor\.patchifier": RMS_NORM,
+    r"distillation_token": DISTILLED,
+    r"storage_tokens|register_tokens|reg_token": REGISTERS,
+    r"detection_tokens": DETECTION,
+    r"reassemble|fusion_stage|^neck\.": MANY_BLOCKS,
     r"downsample|stages?\.\d": STAGES,
-    r"^embeds\.": NAFLEX,
+    r"qkv.*double|embeds\.": NAFLEX,
+    r"patch_generator": STEM,
 }
 
 

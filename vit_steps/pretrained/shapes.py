@@ -6,10 +6,15 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from vit_steps.pretrained.obstacles import SWIGLU, WIDE_HEAD
+from vit_steps.pretrained.obstacles import NAFLEX, SWIGLU, VIDEO, WIDE_HEAD
 from vit_steps.vit import ViT
 
 # Where a matrix is so many times as wide as the other weights need, it is of another function.
+AXES_OF_OTHERS = {
+    ("patch_embed.proj.weight", 5): VIDEO,
+    ("patch_embed.proj.weight", 2): NAFLEX,
+    ("pos_embed", 4): NAFLEX,
+}
 SHAPES_OF_OTHERS = (("mlp.fc2.weight", 0.5, SWIGLU), ("head.weight", 2, WIDE_HEAD))
 
 
@@ -30,7 +35,8 @@ def read_sizes(weights: dict[str, Tensor]) -> dict[str, int]:
     for name, number in axes.items():
         if weights[name].ndim != number or 0 in weights[name].shape:
             shape = tuple(weights[name].shape)
-            raise ValueError(f"{name} has shape {shape}, a ViT's has {number} axes, none of them empty")
+            why = f" ({AXES_OF_OTHERS[name, len(shape)]})" if (name, len(shape)) in AXES_OF_OTHERS else ""
+            raise ValueError(f"{name} has shape {shape}, a ViT's has {number} axes, none of them empty{why}")
     dim, channels, patch_size, width = weights["patch_embed.proj.weight"].shape
     if patch_size != width:
         raise ValueError(f"patch_embed.proj.weight cuts patches of {patch_size} x {width}, not squares")

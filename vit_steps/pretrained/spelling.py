@@ -130,8 +130,9 @@ def recognise(keys: Collection[str]) -> Dialect:
     best = max(DIALECTS, key=lambda dialect: known[dialect.name])
     if 2 * known[best.name] < len(keys) or not known[best.name]:
         has, names = _list(list(keys)) or "no keys", ", ".join(known)
-        foreign = by_keys(FOREIGN | BY_KEY, keys)
-        raise KeyError(f"state_dict has {has}: no ViT in a dialect known here ({names}){foreign}")
+        raise KeyError(
+            f"state_dict has {has}: no ViT in a dialect known here ({names}){by_keys(FOREIGN, keys)}"
+        )
     return best
 
 
@@ -166,7 +167,8 @@ def _rename(state_dict: Mapping, dialect: Dialect) -> dict[str, Tensor]:
     unknown = [key for key, name in names.items() if name is None]
     if unknown:
         looks = f"state_dict looks like {dialect.name}, but these keys have no place here"
-        raise KeyError(f"{looks}: {_list(unknown)}{by_keys(BY_KEY, unknown)}")
+        why = by_keys(BY_KEY, unknown) or by_keys(BY_LACK, {"cls_token"} - {*names.values()})
+        raise KeyError(f"{looks}: {_list(unknown)}{why}")
     used = {key: name for key, name in names.items() if name != UNUSED}
     _check_complete(used, dialect)
     return {name: _to_tensor(key, state_dict[key]) for key, name in used.items()}
@@ -199,7 +201,15 @@ def _wanted(there: Collection[str], dialect: Dialect) -> list[str]:
     tensors += ["head"] if any(name.startswith("head.") for name in there) else []
     scales = ["ls1.gamma", "ls2.gamma"] if any(name.endswith(".gamma") for name in there) else []
     wanted = ["cls_token", "pos_embed", *(block + scale for block in blocks for scale in scales)]
-    return wanted + [f"{name}.{leaf}" for name in tensors for leaf in ("weight", "bias")]
+    wanted += [f"{name}.{leaf}" for name in tensors for leaf in ("weight", "bias")]
+    return _with_bias_in_parts(wanted) if any(name.endswith("attn.q.bias") for name in there) else wanted
+
+
+def _with_bias_in_parts(wanted: list[str]) -> list[str]:
+    """EVA and BEiT have one weight for query, key and value, and a bias for query and value alone."""
+    fused = [name.removesuffix("qkv.bias") for name in wanted if name.endswith("attn.qkv.bias")]
+    parts = [f"{attention}{which}.bias" for attention in fused for which in "qv"]
+    return [name for name in wanted if not name.endswith("attn.qkv.bias")] + parts
 
 
 def _biases_that_are_nowhere(there: Collection[str], wanted: list[str]) -> set[str]:
@@ -238,7 +248,8 @@ def _join_qkv(weights: dict[str, Tensor]) -> dict[str, Tensor]:
     joined = {}
     for name, weight in weights.items():
         if ".attn.q." in name:
-            parts = [weights[name.replace(".attn.q.", f".attn.{which}.")] for which in "qkv"]
+            names = [name.replace(".attn.q.", f".attn.{which}.") for which in "qkv"]
+            parts = [weights[part] if part in weights else torch.zeros_like(weight) for part in names]
             shapes = {tuple(part.shape) for part in parts}
             if len(shapes) > 1:
                 raise ValueError(f"{name} and its key and value have different shapes: {sorted(shapes)}")
