@@ -17,7 +17,12 @@ from .verdict import Saved, perturb
 
 TABLE = Path(__file__).with_name("hugging_face_variants.tsv")
 SIZES = dict(
-    hidden_size=128, num_hidden_layers=2, num_attention_heads=4, intermediate_size=256, image_size=32, patch_size=8
+    hidden_size=128,
+    num_hidden_layers=2,
+    num_attention_heads=4,
+    intermediate_size=256,
+    image_size=32,
+    patch_size=8,
 )
 LABELS = 5
 # Where transformers computes attention in its own lines alone.
@@ -27,7 +32,10 @@ EAGER = (
     "DepthAnythingConfig",
 )
 WITHOUT_SIZES = ("HieraConfig", "SwinConfig")  # they have stages, and sizes for each
-MASK = {"ViTMAEForPreTraining": "vit", "ViTForMaskedImageModeling": "vit"}  # what is left of them without a mask
+MASK = {
+    "ViTMAEForPreTraining": "vit",
+    "ViTForMaskedImageModeling": "vit",
+}  # what is left of them without a mask
 
 
 class Variant(NamedTuple):
@@ -74,7 +82,9 @@ def make_config(name: str, settings: dict) -> object:
     if name in WITHOUT_SIZES:
         return cls(num_labels=LABELS, **settings)
     if name in ("CLIPConfig", "SiglipConfig"):
-        text = dict(hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32, vocab_size=99)
+        text = dict(
+            hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32, vocab_size=99
+        )
         config = cls(text_config=text, vision_config=SIZES | settings)
         config.num_labels = LABELS
         return config
@@ -87,9 +97,15 @@ def backbone_of(name: str) -> object:
     import transformers
 
     if name == "VitPoseConfig":
-        return transformers.VitPoseBackboneConfig(**SIZES | {"image_size": [32, 32], "patch_size": [8, 8]}, out_indices=[2])
+        return transformers.VitPoseBackboneConfig(
+            **SIZES | {"image_size": [32, 32], "patch_size": [8, 8]}, out_indices=[2]
+        )
     return transformers.Dinov2Config(
-        **SIZES | {"num_hidden_layers": 4}, mlp_ratio=2, out_indices=[1, 2, 3, 4], apply_layernorm=True, reshape_hidden_states=False
+        **SIZES | {"num_hidden_layers": 4},
+        mlp_ratio=2,
+        out_indices=[1, 2, 3, 4],
+        apply_layernorm=True,
+        reshape_hidden_states=False,
     )
 
 
@@ -107,7 +123,10 @@ def save(name: str, folder: Path) -> dict[str, Saved]:
     if row.model.endswith("Backbone"):
         saved = saved._replace(ours=patches)
     # So small a model has heads of a width that nobody publishes: they are given, as the warning asks.
-    return {"config": saved, "bare": saved._replace(source=bare / "vit.safetensors", options={"num_heads": 4})}
+    return {
+        "config": saved,
+        "bare": saved._replace(source=bare / "vit.safetensors", options={"num_heads": 4}),
+    }
 
 
 def save_processor(name: str, folder: Path) -> None:

@@ -95,7 +95,9 @@ def dino_full(folder: Path) -> Saved:
 def ibot(folder: Path) -> Saved:
     model, weights = plain(num_classes=0)
     student = before("module.backbone.", weights | {"masked_embed": torch.ones(1, 384)})
-    teacher = before("backbone.", weights) | projector("head") | {"head.last_layer2.weight_g": torch.ones(9, 1)}
+    teacher = (
+        before("backbone.", weights) | projector("head") | {"head.last_layer2.weight_g": torch.ones(9, 1)}
+    )
     content = {"student": other(student), "teacher": teacher, "ibot_loss": {"center": torch.ones(1, 9)}}
     return saved(model, pth(content, folder / "checkpoint.pth"))
 
@@ -150,13 +152,17 @@ def dinov2_registers(folder: Path) -> Saved:
 
 def dinov2_giant(folder: Path) -> Saved:
     model, weights = plain("vit_giant_patch14_dinov2", num_classes=0, img_size=98)
-    weights = rename(weights, ("mlp.fc1", "mlp.w12"), ("mlp.fc2", "mlp.w3")) | {"mask_token": torch.ones(1, 1536)}
+    weights = rename(weights, ("mlp.fc1", "mlp.w12"), ("mlp.fc2", "mlp.w3")) | {
+        "mask_token": torch.ones(1, 1536)
+    }
     return saved(model, pth(weights, folder / "dinov2_vitg14_pretrain.pth"))
 
 
 def dinov3(folder: Path) -> Saved:
     model, weights = plain("vit_small_patch16_dinov3", num_classes=0)
-    weights = rename(weights, ("reg_token", "storage_tokens"), ("gamma_1", "ls1.gamma"), ("gamma_2", "ls2.gamma"))
+    weights = rename(
+        weights, ("reg_token", "storage_tokens"), ("gamma_1", "ls1.gamma"), ("gamma_2", "ls2.gamma")
+    )
     weights |= {"mask_token": torch.ones(1, 384), "rope_embed.periods": torch.ones(16)}
     return saved(model, pth(weights, folder / "dinov3_vits16_pretrain_lvd1689m.pth"))
 
@@ -190,7 +196,11 @@ CLIP_NAMES = (
     *(("attn.proj", "attn.out_proj"), ("norm1", "ln_1"), ("norm2", "ln_2"), ("norm.", "ln_post.")),
     *(("mlp.fc1", "mlp.c_fc"), ("mlp.fc2", "mlp.c_proj"), ("head.weight", "proj")),
 )
-TEXT = {"token_embedding.weight": torch.ones(9, 8), "ln_final.weight": torch.ones(8), "logit_scale": torch.ones(())}
+TEXT = {
+    "token_embedding.weight": torch.ones(9, 8),
+    "ln_final.weight": torch.ones(8),
+    "logit_scale": torch.ones(()),
+}
 
 
 def _clip(name: str, path: Path, **extra: Tensor) -> Saved:
@@ -201,7 +211,9 @@ def _clip(name: str, path: Path, **extra: Tensor) -> Saved:
 
 
 def openai_clip(folder: Path) -> Saved:
-    return _clip("vit_base_patch16_clip_quickgelu_224", folder / "ViT-B-16.pt", input_resolution=torch.tensor(224))
+    return _clip(
+        "vit_base_patch16_clip_quickgelu_224", folder / "ViT-B-16.pt", input_resolution=torch.tensor(224)
+    )
 
 
 def open_clip(folder: Path) -> Saved:
@@ -229,7 +241,9 @@ def flax(model: nn.Module, part: str = "posembed_input", numbers: tuple[int, int
     }
     for number, block in enumerate(model.blocks):
         here = f"Transformer/encoderblock_{number}"
-        arrays |= _flax_norm(f"{here}/LayerNorm_0", block.norm1) | _flax_norm(f"{here}/LayerNorm_{norm2}", block.norm2)
+        arrays |= _flax_norm(f"{here}/LayerNorm_0", block.norm1) | _flax_norm(
+            f"{here}/LayerNorm_{norm2}", block.norm2
+        )
         arrays |= _flax_dense(f"{here}/MlpBlock_{mlp}/Dense_0", block.mlp.fc1)
         arrays |= _flax_dense(f"{here}/MlpBlock_{mlp}/Dense_1", block.mlp.fc2)
         there = f"{here}/MultiHeadDotProductAttention_{attention}"
@@ -296,7 +310,12 @@ def big_vision_siglip(folder: Path) -> Saved:
 def timm_training(folder: Path) -> Saved:
     """A checkpoint of timm's training, which holds the average of the weights beside them."""
     model, weights = plain()
-    content = {"epoch": 3, "arch": "vit", "state_dict": other(weights), "state_dict_ema": before("module.", weights)}
+    content = {
+        "epoch": 3,
+        "arch": "vit",
+        "state_dict": other(weights),
+        "state_dict_ema": before("module.", weights),
+    }
     return saved(model, pth(content, folder / "model_best.pth.tar"))
 
 

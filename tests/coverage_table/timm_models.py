@@ -48,8 +48,9 @@ OBSTACLES: dict[str, Callable[[nn.Module, nn.Module], bool]] = {
     "no norm after the last block": lambda model, block: (
         not _stands(model.norm) and not _stands(_part(model, "fc_norm"))
     ),
-    "no class token": lambda model, block: _part(model, "cls_token") is None
-    and _part(model, "embeds.cls_token") is None,
+    "no class token": lambda model, block: (
+        _part(model, "cls_token") is None and _part(model, "embeds.cls_token") is None
+    ),
     "pooling by attention": lambda model, block: _stands(_part(model, "attn_pool")),
     "rotary positions": lambda model, block: _part(model, "rope") is not None,
     "relative positions": lambda model, block: (
@@ -60,12 +61,14 @@ OBSTACLES: dict[str, Callable[[nn.Module, nn.Module], bool]] = {
     "GELU by tanh": lambda model, block: _is(_part(block, "mlp.act"), "GELUTanh"),
     "RMSNorm": lambda model, block: any(_is(each, "RmsNorm") for each in model.modules()),
     "norms of query and key": lambda model, block: _stands(_part(block, "attn.q_norm")),
-    "norm inside the attention or the MLP": lambda model, block: (
-        _stands(_part(block, "attn.norm")) or _stands(_part(block, "mlp.norm"))
+    "norm inside the attention or the MLP": lambda model, block: any(
+        _stands(_part(block, path)) for path in ("attn.norm", "attn.sub_norm", "mlp.norm")
     ),
     "norms after attention and MLP": lambda model, block: _is(block, "ResPostBlock", "EvaBlockPostNorm"),
     "side by side": lambda model, block: "Parallel" in type(block).__name__,
-    "differential attention": lambda model, block: any("Diff" in type(each).__name__ for each in model.modules()),
+    "differential attention": lambda model, block: any(
+        "Diff" in type(each).__name__ for each in model.modules()
+    ),
     "convolutional stem": lambda model, block: _part(model, "patch_embed.backbone") is not None,
     "distilled": lambda model, block: _part(model, "dist_token") is not None,
     "no table of positions": lambda model, block: _part(model, "pos_embed") is None,
@@ -111,7 +114,7 @@ def create(name: str, **options: object) -> nn.Module:
     if "_18x2_" in name:
         del options["depth"]  # its blocks are made two at a time
     if name.endswith("_sapiens2"):
-        options["num_kv_heads"] = None  # they are counted block by block, for all blocks
+        options["num_kv_heads"] = 1  # the usual number is said block by block, for all blocks
     return timm.create_model(name, **options)
 
 
@@ -148,7 +151,8 @@ def save(
     size = getattr(model.patch_embed, "img_size", None) if hasattr(model, "patch_embed") else None
     shape = (3, *(size or model.pretrained_cfg["input_size"][1:]))
     unseen = "the kind of GELU, of norm or of position" if obstacles else ""
-    saved = Saved(with_config, model, shape, obstacles, unseen)
+    answers = None if write is write_hollow else model
+    saved = Saved(with_config, answers, shape, obstacles, unseen)
     return {"config": saved, "bare": saved._replace(source=bare / "vit.safetensors")}
 
 

@@ -32,14 +32,14 @@ class Saved(NamedTuple):
 
     Attributes:
         source: what load_pretrained is given, with these options.
-        answers: image -> what the model answers, by its own library.
+        answers: image -> what the model answers, by its own library; None where the file has no numbers.
         shape: of one image.
         obstacles: what makes it another function, by what is known of it; empty where it is this one.
         unseen: what of it leaves no key, such as its epsilon, so that a bare file cannot tell it.
     """
 
     source: Path
-    answers: Callable[[Tensor], Tensor]
+    answers: Callable[[Tensor], Tensor] | None
     shape: tuple[int, int, int]
     obstacles: frozenset[str] = frozenset()
     unseen: str = ""
@@ -62,7 +62,7 @@ def judge(saved: Saved) -> Verdict:
             loaded = load_pretrained(saved.source, **saved.options)
         except (KeyError, TypeError, ValueError) as error:
             return judge_refusal(str(error.args[0]), saved.obstacles)
-    far = distance(loaded, saved)
+    far = distance(loaded, saved) if saved.answers else float("inf")
     if far <= TOLERANCE:
         return Verdict(SAME, f"{far:.0e}")
     said = "; ".join(loaded.assumed)

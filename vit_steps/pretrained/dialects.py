@@ -173,7 +173,7 @@ GOOGLE = Dialect(
 
 BIG_VISION = GOOGLE._replace(
     name="big_vision",
-    stem=GOOGLE.stem | {"pos_embedding": "pos_embed"},
+    stem={key.rpartition("posembed_input/")[2]: name for key, name in GOOGLE.stem.items()},
     block={
         key.replace("Attention_1", "Attention_0").replace("MlpBlock_3", "MlpBlock_0"): name
         for key, name in GOOGLE.block.items()

@@ -95,7 +95,9 @@ def load_pretrained(
     plan.loaded.assumed = (*weights.assumed, *plan.assumed)
     if plan.loaded.assumed:
         said = "; ".join(plan.loaded.assumed)
-        warnings.warn(f"{shown(path)} does not say all of its model, and this is assumed: {said}", stacklevel=2)
+        warnings.warn(
+            f"{shown(path)} does not say all of its model, and this is assumed: {said}", stacklevel=2
+        )
     return plan.loaded
 
 

@@ -54,7 +54,7 @@ BY_KEY = {
     r"detection_tokens|mid_position_embeddings": DETECTION,
     r"patch_embed\.backbone|patch_generator|convolutional_embedder|conv_root|patch_embeddings\.\d": STEM,
     r"neck\.|reassemble|fusion_blocks|fusion_stage": MANY_BLOCKS,
-    r"downsample|stages?\.\d|layers\.\d+\.blocks": STAGES,
+    r"^(?!patch_embed\.).*(downsample|stages?\.\d|layers\.\d+\.blocks)": STAGES,
     r"temporal|tubelet": VIDEO,
     r"attns\.|ffns\.|in_proj\.|out_proj|mlp_out_proj": PARALLEL,
     r"^embeds\.": NAFLEX,
@@ -79,9 +79,10 @@ FOREIGN = {
     r"storage_tokens|register_tokens|reg_token": REGISTERS,
     r"detection_tokens": DETECTION,
     r"reassemble|fusion_stage|^neck\.": MANY_BLOCKS,
-    r"downsample|stages?\.\d": STAGES,
-    r"qkv.*double|embeds\.": NAFLEX,
-    r"patch_generator": STEM,
+    r"^(?!patch_embed\.).*(downsample|stages?\.\d)": STAGES,
+    r"^embeds\.": NAFLEX,
+    r"patch_embed\.backbone": STEM,
+    r"mlp\.fc1_[gx]|mlp\.w[123]\.": SWIGLU,
 }
 
 
