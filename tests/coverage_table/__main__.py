@@ -1,4 +1,4 @@
-"""Print which published ViTs load, and as what; every one that is read wrongly, or refused misleadingly, by name."""
+"""Print which published ViTs load, and as what; and by name, what is read wrongly or refused misleadingly."""
 
 import argparse
 import os
@@ -14,10 +14,10 @@ os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 sys.path.insert(0, str(Path(__file__).parents[1]))  # as pytest does it
 warnings.simplefilter("ignore")
 
-import torchvision_stub  # noqa: F401
+import torchvision_stub  # noqa: E402, F401
 
-from coverage_table import hugging_face_models, publishers, timm_models
-from coverage_table.verdict import MISLEADING, VERDICTS, WRONG, Verdict, judge, judge_each
+from coverage_table import hugging_face_models, publishers, timm_models  # noqa: E402
+from coverage_table.verdict import MISLEADING, VERDICTS, WRONG, Verdict, judge, judge_each  # noqa: E402
 
 FAULTS = (MISLEADING, WRONG)
 

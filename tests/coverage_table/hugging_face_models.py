@@ -75,7 +75,7 @@ def build(row: Variant) -> nn.Module:
 
 
 def make_config(name: str, settings: dict) -> object:
-    """The small sizes in the words of a config; where it holds those of a text model, too, small ones there."""
+    """The small sizes in the words of a config; small ones of a text model, too, where it holds one."""
     import transformers
 
     cls = getattr(transformers, name)

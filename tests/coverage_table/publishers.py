@@ -1,4 +1,4 @@
-"""Weights in the layouts in which their makers published them, written from models of timm and torchvision."""
+"""Weights as their makers published them, written from models of timm and torchvision."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -299,7 +299,7 @@ def big_vision_bfloat16(folder: Path) -> Saved:
 
 
 def big_vision_siglip(folder: Path) -> Saved:
-    model, weights = plain("vit_base_patch16_siglip_224")
+    model, _ = plain("vit_base_patch16_siglip_224")
     twin, _ = plain("vit_base_patch16_224")
     arrays = flax(twin, *BIG_VISION)
     del arrays["cls"]

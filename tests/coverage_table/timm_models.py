@@ -125,8 +125,8 @@ def obstacles_of(model: nn.Module) -> frozenset[str]:
 def judge(name: str, folder: Path, **options: object) -> dict[str, Verdict]:
     """Save an architecture as timm does for the Hub, and its weights alone, and read both.
 
-    Another function is refused before any number is read, so its file may be hollow: some of these models have
-    gigabytes. One that is not refused is built again, with its numbers.
+    Another function is refused before any number is read, so its file may be hollow: some of these models
+    have gigabytes. One that is not refused is built again, with its numbers.
     """
     with torch.device("meta"):
         hollow = create(name, **options)

@@ -94,7 +94,7 @@ def judge_refusal(said: str, obstacles: frozenset[str]) -> Verdict:
 
 
 def perturb(module: nn.Module, seed: int = 1) -> nn.Module:
-    """Give every parameter other numbers, and fast: no bias is zero, no norm is fresh, no two rows are alike."""
+    """Give every parameter other numbers, fast: no bias is zero, no norm is fresh, no two rows alike."""
     pool = torch.rand(POOL, generator=torch.Generator().manual_seed(seed)) * 3.4 - 1.7
     with torch.no_grad():
         for number, parameter in enumerate(module.parameters()):

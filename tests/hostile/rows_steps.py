@@ -71,7 +71,9 @@ CALLS = {
     "split_cls": lambda: dict(tokens=tokens()),
     "add_position": lambda: dict(tokens=tokens(), table=torch.rand(9, 8)),
     "sincos_position": lambda: dict(grid=(2, 3), dim=8, temperature=100.0),
-    "resize_position": lambda: dict(table=torch.rand(7, 8), old_grid=(2, 3), new_grid=(3, 4), num_prefix=1),
+    "resize_position": lambda: dict(
+        table=torch.rand(7, 8), old_grid=(2, 3), new_grid=(3, 4), num_prefix=1, like="Google"
+    ),
     "position_similarity": lambda: dict(table=torch.rand(7, 8)),
     "split_heads": lambda: dict(tokens=tokens(), num_heads=2),
     "merge_heads": lambda: dict(heads=torch.rand(2, 4, 5, 2)),

@@ -8,6 +8,8 @@ import re
 from fractions import Fraction
 from typing import NamedTuple
 
+from vit_steps.position_embedding import Library
+
 IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
 HALF = {"mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)}
 
@@ -31,6 +33,7 @@ class Dialect(NamedTuple):
         certain: whether who spells so has this one function, so that nothing is assumed where no config is.
         eps: of the LayerNorms where no config says it.
         preprocess: how images are prepared where no config says it; empty where there is no one custom.
+        resized_like: whose way it is to fit positions to another grid, as resize_position calls it.
     """
 
     name: str
@@ -44,6 +47,7 @@ class Dialect(NamedTuple):
     certain: bool = False
     eps: float = 1e-6
     preprocess: dict = {}  # noqa: RUF012 (read, never written)
+    resized_like: Library = "timm"
 
 
 _TIMM_STEM = {name: name for name in ("cls_token", "pos_embed", "patch_embed.proj", "norm", "head")}
@@ -63,6 +67,7 @@ DINOV2 = Dialect(
     _TIMM_BLOCK | _LAYER_SCALE,
     certain=True,
     preprocess=IMAGENET | {"crop_pct": Fraction(224, 256)},
+    resized_like="DINOv2",
 )
 
 MAE = TIMM._replace(name="MAE", unused=r"mask_token|decoder_.+", cls_row=True, certain=True)
@@ -102,6 +107,7 @@ HUGGING_FACE = Dialect(
     blocks=("encoder.layer.", "layers."),
     unused=r"decoder\..+",  # of masked image modelling
     eps=1e-12,
+    resized_like="transformers",
 )
 
 HUGGING_FACE_DINOV2 = HUGGING_FACE._replace(
@@ -143,6 +149,7 @@ TORCHVISION = Dialect(
     blocks=("encoder.layers.encoder_layer_",),
     certain=True,
     preprocess=IMAGENET | {"crop_pct": Fraction(224, 256), "interpolation": "bilinear"},
+    resized_like="torchvision",
 )
 
 GOOGLE = Dialect(
@@ -169,6 +176,7 @@ GOOGLE = Dialect(
     separator="/",
     certain=True,
     preprocess=HALF | {"crop_pct": 0.9},
+    resized_like="Google",
 )
 
 BIG_VISION = GOOGLE._replace(
@@ -229,5 +237,5 @@ WRAPPINGS = (
     # DINO and iBOT: so are theirs.
     Wrapping("backbone.", beside=r"head\.(mlp|last_layer).+|(dino|ibot)_head\..+"),
 )
-# In a file that holds several things: the one that is read, as timm chooses; a teacher is what DINO evaluates.
+# Of several things in a file, the one that is read: as timm chooses, and DINO, which evaluates its teacher.
 SETS = ("state_dict_ema", "model_ema", "state_dict", "model", "teacher", "student")

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from vit_steps.files.reading import naming, shown
-from vit_steps.position_embedding import resize_position
+from vit_steps.position_embedding import Library, resize_position
 from vit_steps.pretrained.configs import LARGEST, Facts, pair_of, read_facts
 from vit_steps.pretrained.dialects import Dialect
 from vit_steps.pretrained.finding import find
@@ -21,6 +21,7 @@ from vit_steps.pretrained.preprocess import Preprocess
 from vit_steps.pretrained.seals import check_digest
 from vit_steps.pretrained.shapes import on_meta, read_sizes
 from vit_steps.pretrained.spelling import recognise, to_timm, unwrap
+from vit_steps.pretrained.unsaid import Unsaid, unsaid_preparation
 from vit_steps.pretrained.weight_files import open_weights
 from vit_steps.vit import ViT
 
@@ -59,20 +60,21 @@ def load_pretrained(
     """Load a Vision Transformer that somebody trained: weights, preparation of images, and class names.
 
     What the weights do not show is read from the ``config.json`` beside them (timm's or Hugging Face's).
-    A model of another function is refused by its name, for some of what makes it so leaves no key. Without a
-    config, heads are taken to be 64 wide, the image to be square, and epsilon to be the library's own: what is
-    assumed is warned of, and stands in the result's ``assumed``.
+    A model of another function is refused by its name, for some of what makes it so leaves no key. Without
+    a config, heads are taken to be 64 wide, the image to be square, and epsilon to be the library's own:
+    what is assumed is warned of, and stands in the result's ``assumed``. Images are as large as the processor
+    beside the weights makes them, as in transformers' pipeline, even if ``config.json`` names another size.
 
     Args:
         source: a ``.safetensors``, ``.npz``, ``.pth``, ``.pt``, ``.bin``, ``.ckpt`` or ``.pth.tar`` file, a
             folder with one, the index of several (``model.safetensors.index.json``), or "owner/name" on the
             Hugging Face Hub, which is downloaded once and then read from its cache.
         num_heads: for weights that do not tell.
-        image_size: in pixels, when another one is wanted than the weights were made for; the position table
-            is then resized, as timm does it.
+        image_size: in pixels, when another one is wanted. Where it is not what the weights were made for, the
+            position table is resized as the library does it that the weights come from.
 
     Warns:
-        UserWarning: "vit.safetensors does not say all of its model, and this is assumed: ...".
+        UserWarning: "vit.pth does not say all of its model, and this is assumed: ...".
 
     Raises:
         FileNotFoundError: no such file or folder, or no such model on the Hub.
@@ -87,11 +89,11 @@ def load_pretrained(
     with open_weights(path) as weights:
         facts = read_facts(path, weights.metadata)
         with naming(path):
-            plan = _plan(weights.shapes, facts, num_heads, wanted)
+            plan = _plan(weights.shapes, facts, num_heads, wanted, path.name)
         state_dict = weights.read()
     check_digest(path, weights.metadata, state_dict)
     with naming(path):
-        _give(plan.loaded.model, to_timm(state_dict), plan.table)
+        _give(plan.loaded.model, to_timm(state_dict), plan.table, plan.resized_like)
     plan.loaded.assumed = (*weights.assumed, *plan.assumed)
     if plan.loaded.assumed:
         said = "; ".join(plan.loaded.assumed)
@@ -113,19 +115,24 @@ class Plan(NamedTuple):
 
     loaded: Pretrained
     table: Table
+    resized_like: Library
     assumed: tuple[str, ...]
 
 
-def _plan(shapes: dict[str, Tensor], facts: Facts, num_heads: int | None, wanted: tuple | None) -> Plan:
+def _plan(
+    shapes: dict[str, Tensor], facts: Facts, num_heads: int | None, wanted: tuple | None, file: str
+) -> Plan:
     """All that can be refused before the numbers are read is refused here."""
     weights, dialect = to_timm(shapes), recognise(shapes)
     told = _told_heads(shapes, facts, weights["cls_token"].shape[2], num_heads)
-    config, table = _describe(weights, facts, dialect, wanted)
+    config, table = _describe(weights, facts, dialect, wanted or facts.preprocess.get("size"))
     config["num_heads"] = _usual_heads(config["dim"]) if told is None else told
     model = on_meta(config).eval()
-    labels = _labels(facts, config["num_classes"])
-    assumed = (*_assumed_of_function(facts, dialect, config), *_assumed_of_sizes(facts, told, config, table))
-    return Plan(Pretrained(model, _preprocess(facts, dialect, model), labels), table, assumed)
+    known = _preparation(facts, dialect, config, table.grid, file)
+    loaded = Pretrained(model, _preprocess(known.preparation, model), _labels(facts, config["num_classes"]))
+    assumed = [*_assumed_of_function(facts, dialect, config), *_assumed_of_sizes(facts, told, config, table)]
+    assumed += [known.assumed] if known.assumed else []
+    return Plan(loaded, table, facts.resized_like or dialect.resized_like, tuple(assumed))
 
 
 def _describe(
@@ -180,26 +187,27 @@ def _usual_heads(dim: int) -> int:
 def _assumed_of_function(facts: Facts, dialect: Dialect, config: dict) -> Iterator[str]:
     if not facts.named and not dialect.certain:
         yield (
-            f"the model is a ViT with the exact GELU, no positions but the table's, norms before attention and "
-            f"MLP, the answer of its CLS token and epsilon {config['eps']} ({dialect.name}'s), none of which "
-            "leaves a key (a config.json beside it would name the model)"
+            "the model is a ViT with the exact GELU, no positions but the table's, norms before attention "
+            f"and MLP, the answer of its CLS token and epsilon {config['eps']} ({dialect.name}'s), none of "
+            "which leaves a key (a config.json beside it would name the model)"
         )
 
 
 def _assumed_of_sizes(facts: Facts, told: int | None, config: dict, table: Table) -> Iterator[str]:
     if told is None:
         yield (
-            f"it has {config['num_heads']} heads, the usual number at dim {config['dim']} (MoCo v3's ViT-S has "
-            "12 at 384); give num_heads if they are others"
+            f"it has {config['num_heads']} heads, the usual number at dim {config['dim']} (MoCo v3's ViT-S "
+            "has 12 at 384); give num_heads if they are others"
         )
     if not table.cls_row and not facts.named:
         rows, cols = table.grid
         yield (
-            f"its positions are {rows} x {cols} patches and none for the CLS token, as in DeiT III and FlexiViT"
+            f"its positions are {rows} x {cols} patches and none for the CLS token, as in DeiT III and "
+            "FlexiViT"
         )
 
 
-def _give(model: ViT, weights: dict[str, Tensor], table: Table) -> None:
+def _give(model: ViT, weights: dict[str, Tensor], table: Table, like: Library) -> None:
     """Give a model its numbers, in memory that is nobody else's."""
     dtype = reduce(torch.promote_types, (weight.dtype for weight in weights.values()), torch.float32)
     weights = _owned({name: weight.detach().to(dtype).contiguous() for name, weight in weights.items()})
@@ -207,7 +215,8 @@ def _give(model: ViT, weights: dict[str, Tensor], table: Table) -> None:
     if not table.cls_row:
         weights["pos_embed"] = pad(weights["pos_embed"], (0, 0, 1, 0))  # its CLS token has no position
     if model.grid != table.grid:
-        weights["pos_embed"] = resize_position(weights["pos_embed"][0], table.grid, model.grid)[None]
+        rows = weights["pos_embed"][0]
+        weights["pos_embed"] = resize_position(rows, table.grid, model.grid, like=like)[None]
     model.load_state_dict(weights, strict=True, assign=True)
 
 
@@ -230,9 +239,15 @@ def _check_numbers(weights: dict[str, Tensor]) -> None:
             raise ValueError(f"{name} holds NaN or infinity, {count:,} of its {weight.numel():,} numbers")
 
 
-def _preprocess(facts: Facts, dialect: Dialect, model: ViT) -> Preprocess:
-    known = facts.preprocess or dialect.preprocess
-    preprocess = Preprocess(size=model.image_size, **known)
+def _preparation(facts: Facts, dialect: Dialect, sizes: dict, grid: tuple[int, int], file: str) -> Unsaid:
+    if facts.preprocess:
+        return Unsaid(facts.preprocess)
+    made_for = (grid[0] * sizes["patch_size"], grid[1] * sizes["patch_size"])
+    return unsaid_preparation(dialect, sizes, made_for, file)
+
+
+def _preprocess(known: dict, model: ViT) -> Preprocess:
+    preprocess = Preprocess(**known | {"size": model.image_size})
     if max(preprocess.size) > LARGEST * preprocess.crop_pct:
         raise ValueError(
             f"images are resized to more than {LARGEST:,} pixels, crop_pct is {preprocess.crop_pct}"

@@ -31,11 +31,12 @@ def to_timm(state_dict: Mapping[str, Tensor | np.ndarray]) -> dict[str, Tensor]:
     """Spell the weights of a ViT as timm does, whichever library they come from; every key is accounted for.
 
     Understood are timm (with DeiT, DINO, iBOT, MoCo v3 and MAE), Hugging Face (in memory and on disk),
-    torchvision, the ``.npz`` of Google and of big_vision, and DINOv2. What changes besides the names: Google's
-    matrices are transposed, separate query, key and value become one ``qkv``, layer scale is multiplied into
-    the two matrices before it, and a bias that no block has becomes zeros, which is the same function. What
-    training puts before every key ("module.", "backbone.") goes. Left out is what no class score ever reads: a
-    pooler, a mask token, MAE's decoder, the student beside a teacher, and the heads that they were trained by.
+    torchvision, the ``.npz`` of Google and of big_vision, and DINOv2. What changes besides the names:
+    Google's matrices are transposed, separate query, key and value become one ``qkv``, layer scale is
+    multiplied into the two matrices before it, and a bias that no block has becomes zeros, which is the same
+    function. What training puts before every key ("module.", "backbone.") goes. Left out is what no class
+    score ever reads: a pooler, a mask token, MAE's decoder, the student beside a teacher, and the heads that
+    they were trained by.
 
     Args:
         state_dict: name -> tensor or array, as ``model.state_dict()`` or a file has it.

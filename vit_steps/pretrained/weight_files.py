@@ -302,7 +302,7 @@ def _load(file: BufferedReader, device: str) -> object:
 
 
 def _choose(content: Any) -> tuple[Any, tuple[str, ...]]:
-    """The set of weights that is read, of those that a file holds, and what to say where there are several."""
+    """The set of weights that is read of those that a file holds, and what to say where there are several."""
     assumed: list[str] = []
     for _ in range(MOST_SETS):
         sets = [key for key in SETS if isinstance(content, dict) and isinstance(content.get(key), dict)]
