@@ -39,20 +39,24 @@ def test_a_config_that_does_not_fit_is_refused(tmp_path, key):
     [
         ("{", "FOLDER/config.json is no JSON: Expecting property name enclosed in double quotes: line 1 column 2 (char 1)"),
         ("[]", "FOLDER/config.json must hold a JSON object, not list"),
-        ('{"model_type": "bert"}', "FOLDER/config.json is neither timm's nor that of a Hugging Face ViT"),
+        ('{"name": "bert"}', "FOLDER/config.json is neither timm's nor that of a Hugging Face ViT"),
+        ('{"model_type": "bert"}', "the model_type 'bert' is none that is known here to be a ViT such as this"),
+        ('{"model_type": ["vit"]}', "the model_type ['vit'] is none that is known here to be a ViT such as this"),
+        ('{"architecture": "resnet50"}', "the architecture 'resnet50' is none that is known here to be a ViT such as this"),
+        ('{"architecture": []}', "the architecture [] is none that is known here to be a ViT such as this"),
         ('{"hidden_size": 128, "id2label": {"0": "cat"}}', "the config names 1 classes, the head has 5"),
-        ('{"architecture": "vit", "global_pool": "map"}', "the config says global_pool 'map', only 'token' or 'avg' will do"),
-        ('{"architecture": "vit", "model_args": {"act_layer": "silu"}}', "the config says act_layer 'silu', only 'gelu' will do"),
-        ('{"architecture": "vit", "pretrained_cfg": {"crop_mode": "border"}}', "the config says crop_mode 'border', only 'center' or 'squash' will do"),
-        ('{"architecture": "vit", "num_features": 96}', "the config says dim 96, the weights have 128"),
-        ('{"architecture": "vit", "input_size": [1, 40, 40]}', "the config says channels 1, the weights have 3"),
+        ('{"architecture": "vit_base_patch16_224", "global_pool": "map"}', "the config says global_pool 'map', only 'token' or 'avg' will do"),
+        ('{"architecture": "vit_base_patch16_224", "model_args": {"act_layer": "silu"}}', "the config says act_layer 'silu', only 'gelu' will do"),
+        ('{"architecture": "vit_base_patch16_224", "pretrained_cfg": {"crop_mode": "border"}}', "the config says crop_mode 'border', only 'center' or 'squash' will do"),
+        ('{"architecture": "vit_base_patch16_224", "num_features": 96}', "the config says dim 96, the weights have 128"),
+        ('{"architecture": "vit_base_patch16_224", "input_size": [1, 40, 40]}', "the config says channels 1, the weights have 3"),
         ('{"pretrained_cfg": {"input_size": [3, 64, 40]}}', "the config says image_size (64, 40), the position table has 25 patches"),
-        ('{"architecture": "vit", "model_args": {"img_size": "big"}}', "image_size must be one number or (height, width), got 'big'"),
-        ('{"architecture": "vit", "label_names": {"0": "cat", "2": "dog"}}', "label_names must name the classes 0 to 1, '1' is missing"),
-        ('{"architecture": "vit", "pretrained_cfg": 3}', "FOLDER/config.json is not built as configs are: AttributeError(\"'int' object has no attribute 'get'\")"),
-        ('{"architecture": "vit", "model_args": [1]}', "FOLDER/config.json is not built as configs are: TypeError(\"'list' object is not a mapping\")"),
+        ('{"architecture": "vit_base_patch16_224", "model_args": {"img_size": "big"}}', "image_size must be one number or (height, width), got 'big'"),
+        ('{"architecture": "vit_base_patch16_224", "label_names": {"0": "cat", "2": "dog"}}', "label_names must name the classes 0 to 1, '1' is missing"),
+        ('{"architecture": "vit_base_patch16_224", "pretrained_cfg": 3}', "FOLDER/config.json is not built as configs are: AttributeError(\"'int' object has no attribute 'get'\")"),
+        ('{"architecture": "vit_base_patch16_224", "model_args": [1]}', "FOLDER/config.json is not built as configs are: TypeError(\"'list' object is not a mapping\")"),
         ('{"hidden_size": 128, "id2label": 7}', "FOLDER/config.json is not built as configs are: AttributeError(\"'int' object has no attribute 'items'\")"),
-        ('{"architecture": [], "pretrained_cfg": {"interpolation": [1]}}', "interpolation must be one of nearest, lanczos, bilinear, bicubic, box, hamming, got '[1]'"),
+        ('{"pretrained_cfg": {"interpolation": [1]}}', "interpolation must be one of nearest, lanczos, bilinear, bicubic, box, hamming, got '[1]'"),
         ('{"hidden_size": 128, "image_size": "big"}', "image_size must be one number or (height, width), got 'big'"),
         ('{"hidden_size": 128, "image_size": [40]}', "image_size must be one number or (height, width), got [40]"),
         ('{"hidden_size": 128, "image_size": [40, 40.0]}', "image_size must be one number or (height, width), got [40, 40.0]"),
@@ -142,7 +146,7 @@ def test_what_timm_does_not_say_is_what_it_does():
 )
 def test_timms_config_tells_the_image_size_and_the_heads(tmp_path, beside, image_size, num_heads):
     save_file(timm_vit(SIZE, torch.float32).weights, tmp_path / "model.safetensors")
-    (tmp_path / "config.json").write_text(json.dumps({"architecture": "vit"} | beside))
+    (tmp_path / "config.json").write_text(json.dumps({"architecture": "vit_base_patch16_224"} | beside))
     model = load_pretrained(tmp_path).model
     assert (model.image_size, model.config["num_heads"]) == (image_size, num_heads)
 
@@ -154,7 +158,11 @@ def test_timms_config_tells_the_image_size_and_the_heads(tmp_path, beside, image
 )
 def test_timms_names_stand_where_a_description_is_missing(tmp_path, names):
     save_file(timm_vit(SQUARE, torch.float32).weights, tmp_path / "model.safetensors")
-    config = {"architecture": "vit", "label_names": names, "label_descriptions": {"n1": "goldfish"}}
+    config = {
+        "architecture": "vit_base_patch16_224",
+        "label_names": names,
+        "label_descriptions": {"n1": "goldfish"},
+    }
     (tmp_path / "config.json").write_text(json.dumps(config))
     assert load_pretrained(tmp_path).labels == ["n0", "goldfish", "n2", "n3", "n4"]
 

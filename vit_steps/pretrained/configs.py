@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from vit_steps.files.reading import naming, read_json, shown
 from vit_steps.position_embedding import Library
+from vit_steps.pretrained.architectures import HUGGING_FACE, TIMM, check_arguments, check_known, heads_of
 from vit_steps.pretrained.preprocess import INTERPOLATIONS, MODES
 from vit_steps.pretrained.seals import check_beside, read_own_header
 
@@ -63,8 +64,8 @@ class Facts(NamedTuple):
     labels: list[str] | None = None
     preprocess: dict = {}  # noqa: RUF012 (read, never written)
     sizes: dict = {}  # noqa: RUF012
+    named: bool = False  # whether it names the model, so that the function is known and not assumed
     resized_like: Library | None = None
-    architecture: str | None = None
 
 
 def read_facts(path: Path, metadata: dict[str, str]) -> Facts:
@@ -88,6 +89,9 @@ def read_facts(path: Path, metadata: dict[str, str]) -> Facts:
     if config and ("architecture" in config or "pretrained_cfg" in config):
         with _as_configs_are(path.with_name(CONFIG)):
             return _timm_facts(config)
+    if config and "model_type" in config:
+        with naming(path.with_name(CONFIG)):
+            check_known("model_type", config["model_type"], HUGGING_FACE, config)
     if config and "hidden_size" not in config:
         raise ValueError(f"{shown(path.with_name(CONFIG))} is neither timm's nor that of a Hugging Face ViT")
     with _as_configs_are(path.with_name(PROCESSOR)):
@@ -118,6 +122,7 @@ def _own_facts(config: dict, notes: dict) -> Facts:
         pool=config.get("pool", "cls"),
         labels=_names_in(notes, config.get("num_classes")),
         preprocess=_own_preprocess(config.get("channels")) if "command" in notes else {},
+        named=True,
         resized_like="timm",
     )
 
@@ -141,17 +146,19 @@ def _names_in(notes: dict, num_classes: object) -> list[str] | None:
 def _timm_facts(config: dict) -> Facts:
     arguments, published = config.get("model_args") or {}, config.get("pretrained_cfg") or config
     pool = config.get("global_pool") or "token"
-    _check_says({**arguments, "global_pool": pool}, act_layer=("gelu",), global_pool=("token", "avg"))
+    if "architecture" in config:
+        check_known("architecture", config["architecture"], TIMM, config)
+    check_arguments({"global_pool": pool, **arguments})
     channels, *image_size = published.get("input_size") or (None,)
     return Facts(
         image_size=pair_of("image_size", arguments.get("img_size", image_size or None)),
-        num_heads=arguments.get("num_heads"),
+        num_heads=arguments.get("num_heads") or heads_of(config),
         pool={"token": "cls", "avg": "mean"}[pool],
         labels=_timm_labels(config.get("label_names"), config.get("label_descriptions") or {}),
         preprocess=_timm_preprocess(published),
         sizes={"dim": config.get("num_features"), "channels": channels},
+        named="architecture" in config,
         resized_like="timm",
-        architecture=str(config.get("architecture")),
     )
 
 
@@ -185,6 +192,7 @@ def _hugging_face_facts(config: dict) -> Facts:
         eps=known.pop("eps"),
         labels=_in_order("id2label", labels) if labels else None,
         sizes=known,
+        named="model_type" in config,
         resized_like=RESIZED_LIKE.get(config.get("model_type"), "transformers") if config else None,
     )
 

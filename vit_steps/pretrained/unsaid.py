@@ -7,7 +7,7 @@ import re
 from fractions import Fraction
 from typing import NamedTuple
 
-from vit_steps.pretrained.dialects import GOOGLE, TORCHVISION, Dialect
+from vit_steps.pretrained.dialects import FLAX, TORCHVISION, Dialect
 
 FINEST = 384  # pixels; from this size on, timm crops nothing of what Google's weights are given
 
@@ -58,7 +58,7 @@ def unsaid_preparation(dialect: Dialect, sizes: dict, made_for: tuple[int, int],
         ways = PUBLISHED.get((sizes["dim"], sizes["patch_size"], *set(made_for)), {})
         named = [weights for name, weights in FILES.items() if re.fullmatch(name, file) and weights in ways]
         return _of_torchvision(ways, named or list(ways))
-    if dialect is GOOGLE and min(made_for) >= FINEST:
+    if dialect in FLAX and min(made_for) >= FINEST:
         return Unsaid(dialect.preprocess | {"crop_pct": Fraction(1)})
     return Unsaid(dialect.preprocess)
 
