@@ -91,7 +91,8 @@ def _check_labels(name: str, labels: Tensor, images: int, classes: int | None) -
     if classes is None:  # any number may be a class
         return
     if classes == 0:
-        raise ValueError("model has no head to train, num_classes is 0: model.with_head(classes) gives it one")
+        raise ValueError("model has no head to train, num_classes is 0: model.with_head(classes) adds one")
     wrong = labels[(labels < 0) | (labels >= classes)]
     if len(wrong):
-        raise ValueError(f"{name} has label {wrong[0].item()}, the head has {classes} classes: 0 to {classes - 1}")
+        known = f"the head has {classes} classes: 0 to {classes - 1}"
+        raise ValueError(f"{name} has label {wrong[0].item()}, {known}")

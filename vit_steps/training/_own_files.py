@@ -18,7 +18,8 @@ def tensors_of(model: ViT) -> dict[str, Tensor]:
     found = model.state_dict()
     for name, value in found.items():
         if not isinstance(value, Tensor):
-            raise ValueError(f"{name} is a {type(value).__name__} and no tensor: a file cannot hold this model")
+            kind = type(value).__name__
+            raise ValueError(f"{name} is a {kind} and no tensor: a file cannot hold this model")
     return found
 
 

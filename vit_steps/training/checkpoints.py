@@ -33,9 +33,9 @@ def save_checkpoint(model: ViT, path: str | os.PathLike, *, notes: dict | None =
 
     Raises:
         TypeError: "model must be a ViT, not Linear", "notes must be what JSON can hold, got ...".
-        ValueError: notes that hold NaN, or megabytes of them, which could not be read back; "blocks.0.attn.qkv
-            is peft.tuners.lora.layer.Linear(), in a ViT's file it is Linear(in_features=8, out_features=24,
-            bias=True). ...", and so for what else was put in the place of a layer.
+        ValueError: notes that hold NaN, or megabytes of them, which could not be read back;
+            "blocks.0.attn.qkv is peft.tuners.lora.layer.Linear(), in a ViT's file it is
+            Linear(in_features=8, out_features=24, bias=True). ...", and so for all that is no plain layer.
         FileNotFoundError: "there is no folder runs to write model.safetensors into".
         IsADirectoryError: "model.safetensors is a folder, a file was wanted".
         OSError: "model.safetensors cannot be written: No space left on device", a PermissionError where

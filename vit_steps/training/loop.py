@@ -78,7 +78,8 @@ def fit(
 
     Raises:
         ValueError: "train has 64 images and labels of shape (63,)", "train has label 10, the head has 10
-            classes: 0 to 9", "model has no parameter to train: all are frozen (requires_grad is False)", "batch_size 64 is not a multiple of the 3 processes", "checkpoint run.safetensors belongs to
+            classes: 0 to 9", "model has no parameter to train: all are frozen (requires_grad is False)",
+            "batch_size 64 is not a multiple of the 3 processes", "checkpoint run.safetensors belongs to
             another run: lr was 0.003, is 0.001".
         TypeError: an argument of the wrong kind.
         OSError: "run.safetensors cannot be written: Read-only file system", a PermissionError where
