@@ -53,7 +53,10 @@ def test_the_new_head_is_where_and_what_the_model_is(mode):
     new = model.with_head(3)
     assert new.head.weight.dtype == torch.float64
     assert new.head.training == new.training == mode
-    assert [name for name, each in new.named_parameters() if each.requires_grad] == ["head.weight", "head.bias"]
+    assert [name for name, each in new.named_parameters() if each.requires_grad] == [
+        "head.weight",
+        "head.bias",
+    ]
     assert perturbed().to("meta").with_head(3).head.weight.is_meta
 
 

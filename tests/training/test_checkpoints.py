@@ -198,6 +198,7 @@ def test_files_that_cannot_be_are_refused(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.usefixtures("doors_only")
 def test_numbers_of_numpy_are_numbers(tmp_path):
     model = ViT(**unkind_model().config | {"depth": np.int64(2), "num_classes": np.int64(3)})
     save_checkpoint(model, tmp_path / "model.safetensors", notes={"test_accuracy": np.float64(0.5)})

@@ -1,4 +1,4 @@
-"""What was put in by hand is saved as it is, so that what reads it gets the same model, or refused by name."""
+"""What was put in by hand is saved as it is, so that its readers get the same model, or refused by name."""
 
 import copy
 import math
@@ -118,7 +118,10 @@ UNLIKE = {
     "ReLU": (put("blocks.1.mlp.act", nn.ReLU()), r"blocks.1.mlp.act is ReLU\(\), in a ViT's file it is GELU"),
     "tanh": (put("blocks.1.mlp.act", nn.GELU("tanh")), r"act is GELU\(approximate='tanh'\)"),
     "epsilon": (put("norm", nn.LayerNorm(12, eps=0.1)), r"norm is LayerNorm\(\(12,\), eps=0.1"),
-    "heads": (lambda model: setattr(model.blocks[0].attn, "num_heads", 4), r"attn is Attention\(num_heads=4\)"),
+    "heads": (
+        lambda model: setattr(model.blocks[0].attn, "num_heads", 4),
+        r"attn is Attention\(num_heads=4\)",
+    ),
     "one more": (lambda model: model.add_module("second", nn.Linear(2, 2)), "second is Linear.*has nothing"),
     "one number more": (
         lambda model: model.register_parameter("scale", nn.Parameter(torch.ones(3))),
