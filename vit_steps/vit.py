@@ -13,7 +13,14 @@ from torch import Tensor, nn
 from vit_steps.classification import classify, pool_cls, pool_mean
 from vit_steps.cls_token import prepend_cls
 from vit_steps.doors import door, values
-from vit_steps.encoder import cls_block, encoder_block, fused_attention, self_attention
+from vit_steps.encoder import (
+    attention_weights,
+    cls_block,
+    encoder_block,
+    fused_attention,
+    merge_heads,
+    split_heads,
+)
 from vit_steps.patch_embedding import map2emb
 from vit_steps.position_embedding import add_position
 
@@ -63,12 +70,27 @@ class Attention(nn.Module):
         tokens: Float[Tensor, "batch tokens dim"],
         *,
         num_queries: int | None = None,
-        need_weights: bool = False,
+        weights: Tensor | None = None,
     ) -> tuple[Tensor, Tensor | None]:
         """Attend: (tokens, weights), or with the fused kernel (tokens, None), all asking or the first few."""
-        if need_weights:
-            return self_attention(tokens, self.qkv, self.proj, self.num_heads)
+        if weights is not None:
+            return self._attend_into(weights, tokens), weights
         return fused_attention(tokens, self.qkv, self.proj, self.num_heads, num_queries=num_queries)
+
+    def _attend_into(self, weights: Tensor, tokens: Tensor) -> Tensor:
+        """Do what :func:`self_attention` does, head by head, each map written where it is to stay.
+
+        So beside all maps only one head's is ever held, and not a whole block's three times.
+        """
+        parts = split_heads(self.qkv(tokens), 3 * self.num_heads).chunk(3, dim=1)
+        attended = []
+        for head, (query, key, value) in enumerate(
+            zip(*(part.split(1, dim=1) for part in parts), strict=True)
+        ):
+            seen = attention_weights(query, key)
+            weights[:, head : head + 1] = seen
+            attended.append(seen @ value)
+        return self.proj(merge_heads(torch.cat(attended, dim=1)))
 
 
 class Block(nn.Module):
@@ -94,11 +116,8 @@ class Block(nn.Module):
         if cls_only:
             attn = partial(self.attn, num_queries=1)
             return cls_block(tokens, self.norm1, attn, self.norm2, self.mlp)[0]
-        attn = partial(self.attn, need_weights=weights is not None)
-        encoded, seen = encoder_block(tokens, self.norm1, attn, self.norm2, self.mlp)
-        if weights is not None:
-            weights.copy_(seen)
-        return encoded
+        attn = partial(self.attn, weights=weights)
+        return encoder_block(tokens, self.norm1, attn, self.norm2, self.mlp)[0]
 
 
 def _made_for(self: "ViT", image: Tensor) -> None:
@@ -274,7 +293,8 @@ class ViT(nn.Module):
         Args:
             image: as :meth:`forward` takes it.
             layers: of which blocks the attention is kept, counted from 0 or from the end; all by default. At
-                many tokens it is by far the largest part of a trace.
+                many tokens it is by far the largest part of a trace: under ``torch.inference_mode()`` hardly
+                more is held than what is asked for. With gradients torch keeps each map a second time.
 
         Raises: as :meth:`forward`, and
             ValueError: "layers holds 12, the model has 12 blocks: 0 to 11".
