@@ -19,7 +19,7 @@ def with_numbers(model: ViT) -> None:
         raise ValueError("model is on the meta device: it holds no numbers")
 
 
-def check_run(model: object, checkpoint: object, on_epoch: object, origin: object) -> None:
+def check_run(model: Any, checkpoint: object, on_epoch: object, origin: object) -> None:
     """Refuse a model that is none, and hooks that cannot be."""
     values.instance("model", model, ViT)
     with_numbers(model)
