@@ -36,8 +36,8 @@ EXAMPLES = """examples:
     torchrun --nproc-per-node 2 -m vit_steps.training --data digits
     accelerate launch --multi_gpu -m vit_steps.training --data pets --mixed-precision bf16 --batch-size 512
 
-The file is read by load_checkpoint, and by load_pretrained: the model, how its images are prepared, and the names
-of its classes. save_hugging_face makes of these three a folder that transformers reads.
+The file is read by load_checkpoint, and by load_pretrained: the model, how its images are prepared, and the
+names of its classes. save_hugging_face makes of these three a folder that transformers reads.
 """
 
 
