@@ -226,6 +226,7 @@ CONTRACT = [
     (vit_steps.image2emb_naive, "image, patch_size, weight"),
     (vit_steps.image2emb_conv, "image, kernel, stride"),
     (vit_steps.map2emb, "feature_map"),
+    (vit_steps.resize_kernel, "kernel, patch_size"),
     (vit_steps.prepend_cls, "tokens, cls_token"),
     (vit_steps.split_cls, "tokens"),
     (vit_steps.add_position, "tokens, table"),

@@ -70,6 +70,11 @@ class Lesson:
         return self.sections[0][1]
 
     @property
+    def symbols(self) -> str:
+        """The table of symbols, in the lesson that has it."""
+        return "".join(cell.source for cell in self.notebook.cells if cell.id == "symbols")
+
+    @property
     def picture(self):
         """The figure that stands for it."""
         cell = next(cell for cell in self.notebook.cells if cell.id == ON_FRONT_PAGE[self.name])
@@ -81,7 +86,17 @@ def environment() -> jinja2.Environment:
     env = jinja2.Environment(
         loader=jinja2.FileSystemLoader(PAGES), undefined=jinja2.StrictUndefined, autoescape=True
     )
-    for name in ("words", "inline", "printed", "python", "picture", "without_ids", "kind", "text"):
+    for name in (
+        "words",
+        "inline",
+        "printed",
+        "python",
+        "picture",
+        "without_ids",
+        "kind",
+        "text",
+        "is_folded",
+    ):
         env.filters[name] = getattr(lesson_html, name)
     env.filters["shows_code"] = deck.shows_code
     return env

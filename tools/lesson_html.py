@@ -113,6 +113,11 @@ def picture(output) -> Markup:
     return image.format(data, said["alt"], said["width"])
 
 
+def is_folded(cell) -> bool:
+    """Whether JupyterLab shows the code of a cell only when it is asked to."""
+    return cell.metadata.get("jupyter", {}).get("source_hidden", False)
+
+
 def kind(output) -> str:
     """What a page makes of an output: text, picture, widget, markdown, or nothing."""
     if output.output_type == "stream":

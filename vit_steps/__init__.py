@@ -23,6 +23,7 @@ from vit_steps.patch_embedding import (
     kernel2weight,
     map2emb,
     patches2image,
+    resize_kernel,
     weight2kernel,
 )
 from vit_steps.position_embedding import add_position, position_similarity, resize_position, sincos_position
@@ -52,6 +53,7 @@ __all__ = [
     "pool_mean",
     "position_similarity",
     "prepend_cls",
+    "resize_kernel",
     "resize_position",
     "self_attention",
     "sincos_position",

@@ -66,6 +66,7 @@ CALLS = {
     "kernel2weight": lambda: dict(kernel=torch.rand(5, 3, 2, 2)),
     "image2emb_naive": lambda: dict(image=image(), patch_size=2, weight=torch.rand(12, 5)),
     "image2emb_conv": lambda: dict(image=image(), kernel=torch.rand(5, 3, 2, 2), stride=2),
+    "resize_kernel": lambda: dict(kernel=torch.rand(5, 3, 2, 2), patch_size=3),
     "map2emb": lambda: dict(feature_map=torch.rand(2, 5, 2, 3)),
     "prepend_cls": lambda: dict(tokens=tokens(), cls_token=torch.rand(1, 1, 8)),
     "split_cls": lambda: dict(tokens=tokens()),

@@ -1,21 +1,24 @@
 """The checks of the exercises: the right answer passes, and a wrong one hears which mistake it is."""
 
+import functools
 import re
+import sys
 
 import pytest
 import torch
+import torch.nn.functional as F
 from right_answers import (
     EVERY_CHECK,
     RIGHT,
     ROW_ENDS,
     check_sincos_1d,
-    fold,
     is_attention,
     is_mean,
     is_self_attention,
     most_alike_in_a_loop,
     overlap,
     pool_in_a_loop,
+    put_back,
     reached_by_trying,
     rows_in_a_loop,
     sincos_in_a_loop,
@@ -23,8 +26,10 @@ from right_answers import (
 from torch import nn
 from wrong_answers import WRONG
 
+import vit_steps
 from vit_steps import image2emb_conv, image2emb_naive, image2patches, lessons, weight2kernel
 from vit_steps.lessons import classification, cls_token, encoder, patch_embedding, position_embedding
+from vit_steps.lessons._verdict import watched
 
 
 @pytest.fixture
@@ -68,6 +73,46 @@ def test_a_wrong_answer_hears_which_mistake_it_is(say, check, answer, words):
 def test_every_check_names_two_mistakes_at_least():
     named = [check for check, _, _ in WRONG]
     assert all(named.count(check) >= 2 for check in EVERY_CHECK)
+
+
+# What a reader is to write, and what would be the package's or torch's own function under another name.
+YOURSELF = [
+    (lessons.check_patches2image, vit_steps.patches2image, ()),
+    (lessons.check_patches2image, F.fold, ()),
+]
+
+
+@pytest.mark.parametrize(("check", "function", "more"), YOURSELF)
+def test_a_ready_made_function_under_another_name_is_no_answer(say, check, function, more):
+    def my_own(*arguments):
+        return function(*arguments)
+
+    for answer in (function, my_own, functools.partial(function), getattr(function, "__wrapped__", function)):
+        assert say(check, answer, *more)[1].startswith("wrong: your function")
+
+
+def test_patches_are_not_counted_by_cutting_them(say):
+    def cut(image_size, patch_size, stride):
+        kernel = torch.ones(1, 1, patch_size, patch_size)
+        tokens = image2emb_conv(torch.ones(1, 1, *image_size), kernel, stride)
+        return tokens.shape[1], range(stride, patch_size)
+
+    wanted = "wrong: your function calls image2emb_conv: write it yourself"
+    assert say(lessons.check_overlap, cut) == (False, wanted)
+
+
+def test_what_is_called_is_seen_by_whatever_name_and_the_profiler_stays():
+    query, hook = torch.rand(1, 1, 3, 4), lambda *_: None
+    attend, loss = F.scaled_dot_product_attention, nn.CrossEntropyLoss()
+    sys.setprofile(hook)
+    try:
+        with watched([attend, F.cross_entropy, F.fold]) as called:
+            attend(query, query, query)
+            loss(torch.rand(2, 3), torch.tensor([0, 1]))
+        assert sys.getprofile() is hook
+    finally:
+        sys.setprofile(None)
+    assert called == ["scaled_dot_product_attention", "cross_entropy"]
 
 
 @pytest.mark.parametrize(
@@ -158,7 +203,7 @@ def test_nonsense_is_refused_and_nothing_is_raised(say, check, given):
 
 def test_what_is_not_recognised_is_shown_with_its_first_difference(say):
     def all_but_one(patches, patch_size, image_size):
-        image = fold(patches, patch_size, image_size)
+        image = put_back(patches, patch_size, image_size)
         image[1, 2:, 3, 5] = 7.0
         return image
 

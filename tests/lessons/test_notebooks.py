@@ -10,6 +10,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from matplotlib import pyplot as plt
 
 ROOT = Path(__file__).parents[2]
 STEPS = ("patch_embedding", "cls_token", "position_embedding", "encoder", "classification")
@@ -153,10 +154,33 @@ def test_a_lesson_opens_and_closes_like_the_others(notebook):
     first, last = notebook.cells[0].source, notebook.cells[-1].source
     assert re.match(r"# [1-5] · \w", first)
     assert "You will be able to" in first
-    assert "plot_pipeline(" in "".join(cell.source for cell in notebook.cells[:3])
+    assert "plot_the_way(" in "".join(cell.source for cell in notebook.cells[:3])
     recap = next(cell.source for cell in notebook.cells if cell.source.startswith("## What you have seen"))
     assert len(re.findall(r"^\d\. ", recap.partition("**Try it**")[0], flags=re.M)) == 5
     assert ".ipynb)" in last
+
+
+SOLUTION = re.compile(
+    r'<details class="solution"><summary>Solution</summary>\n\n.*?```python\n(.*?)```.*</details>', flags=re.S
+)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_solution_is_folded_away_runs_only_when_it_is_copied_and_is_right(name, capsys, monkeypatch):
+    """It is text, so that Run All grades the reader; here it is run as if a reader had copied it."""
+    cells = {cell.id: cell for cell in read(name).cells}
+    solutions = [each for each in cells if each.endswith("-solution")]
+    assert len(solutions) == len([each for each in cells if each.endswith("-stub")]) >= 3
+    monkeypatch.chdir(ROOT / "notebooks")
+    for each in solutions:
+        assert cells[each].cell_type == "markdown"
+        (program,) = SOLUTION.findall(cells[each].source)
+        stub = cells[each.replace("-solution", "-stub")]
+        assert "not yet" in "".join(output.get("text", "") for output in stub.outputs)
+        check = stub.source[stub.source.index("_ = check_") :]
+        with plt.rc_context():  # the lesson's style is not for other tests
+            exec(f"{cells['imports'].source}\n{program}\n{check}", {})
+        assert capsys.readouterr().out.splitlines()[-1].startswith("right: "), each
 
 
 def test_links_between_lessons_lead_somewhere(notebook):

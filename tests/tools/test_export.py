@@ -132,11 +132,17 @@ def test_a_formula_takes_the_sentence_before_it_along(deck):
     assert pages == ["a" * 400, f"{'b' * 300}\n\n$$c$$"]
 
 
+def test_the_answer_to_a_guess_is_a_slide_of_its_own(deck):
+    guess = "## Guess\n\nHow many?\n\n<details><summary>Open me</summary>\n\nFour.\n\nOr so.\n\n</details>"
+    assert deck.pages(words(guess)) == ["## Guess\n\nHow many?", "## Guess\n\nFour.\n\nOr so."]
+
+
 def test_code_is_shown_when_it_prints(deck):
     picture = shown(PICTURE, **WORDS)
     assert deck.shows_code(code("print(1)", printed("1")))
     assert not deck.shows_code(code("plot()", picture))
     assert not deck.shows_code(code("print(1)", printed("1"), tags=["hide-input"]))
+    assert not deck.shows_code(code("print(1)", printed("1"), jupyter={"source_hidden": True}))
 
 
 def test_the_more_lines_the_smaller_the_code(deck):
@@ -187,6 +193,41 @@ def test_a_widget_that_says_something_else_than_is_stored_is_refused(widgets, tm
 @pytest.mark.parametrize("source", ["digit_pad(answer)", "made = position_picker(table, grid)", "1", ""])
 def test_what_needs_a_kernel_or_shows_nothing_is_not_made(widgets, source, tmp_path):
     assert widgets.live_widgets(lesson(code("1 / 0"), code(source)), tmp_path) == {}
+
+
+# ---- code that is folded ----
+
+FOLDED = {"jupyter": {"source_hidden": True}}
+SOLUTION = '<details class="solution"><summary>Solution</summary>\n\n```python\nsolve()\n```\n\n</details>'
+
+
+def test_what_is_folded_in_a_notebook_is_folded_on_its_page_and_a_figure_is_seen(
+    export, monkeypatch, tmp_path
+):
+    cells = {
+        "title": words("# 1 · A lesson", "slide"),
+        "question": words("## Why?", "slide"),
+        "symbols": words("<details><summary>Symbols</summary>\n\n| symbol |\n|---|\n| $N$ |\n\n</details>"),
+        "a-figure": code("draw()", shown(PICTURE, **WORDS), **FOLDED),
+        "exercise-a-solution": words(SOLUTION),
+    }
+    for name, cell in cells.items():
+        cell.id = name
+    path = tmp_path / "1_a.ipynb"
+    nbformat.write(lesson(*cells.values()), path)
+    monkeypatch.setattr(export, "ON_FRONT_PAGE", {path.stem: "a-figure"})
+    export.build_site(tmp_path / "site", [export.Lesson(path)])
+    page = (tmp_path / "site" / "1_a.html").read_text(encoding="utf-8")
+    folded = dict(re.findall(r'<details class="(\w+)">(.*?)</details>', page, flags=re.S))
+    assert "draw" in folded["drawing"]
+    assert 'class="highlight"' in folded["solution"]
+    assert "solve" in folded["solution"]
+    front = (tmp_path / "site" / "index.html").read_text(encoding="utf-8")
+    assert "<summary>Symbols</summary>" in front
+    assert "<td><math" in front
+    open_at_once = re.sub(r"<details.*?</details>", "", page, flags=re.S)
+    assert open_at_once.count("<img ") == 1
+    assert "solve" not in open_at_once
 
 
 # ---- the folder ----
