@@ -38,6 +38,7 @@ READERS += ("shown", "digest", "naming", "open_safetensors")
 OF_PRETRAINED = ("configs.read_facts", "configs.pair_of", "finding.find", "hub.download", "seals.seal")
 OF_PRETRAINED += ("seals.read_own_header", "seals.check_digest", "seals.check_beside", "seals.fingerprint")
 OF_PRETRAINED += ("weight_files.WeightFile", "weight_files.open_weights", "weight_files.damaged")
+OF_PRETRAINED += ("unsaid.unsaid_preparation",)
 OF_PRETRAINED += ("pickles.Limited", "pickles.check_steps", "shapes.check_shapes")
 NOT_FED = {
     **dict.fromkeys(["vit.PatchEmbed", "vit.Attention", "vit.Block"], OF_A_MODEL),
@@ -51,7 +52,11 @@ NOT_FED = {
         RECORD,
     ),
     **dict.fromkeys(
-        ["pretrained.loading.Pretrained", "pretrained.loading.Plan", "pretrained.configs.Facts"], RECORD
+        [
+            *("pretrained.loading.Pretrained", "pretrained.loading.Plan", "pretrained.configs.Facts"),
+            "pretrained.unsaid.Unsaid",
+        ],
+        RECORD,
     ),
     **dict.fromkeys(["training.recipe.History", "training.recipe.Recipe", "files.writing.Draft"], RECORD),
     **dict.fromkeys(["files.reading.Entry", "files.reading.Header"], RECORD),

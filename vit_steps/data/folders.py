@@ -96,8 +96,9 @@ def _check_parts(name: str, folders: list[Path]) -> None:
     if parts:
         names = ", ".join(folder.name for folder in parts)
         meant, classes = _meant(parts[0])
-        advice = f"give one of them, such as {printable(meant)}" if classes else "and nothing below them"
-        raise ValueError(f"{name} holds the parts {names}, and no classes: {advice}")
+        such = f": give one of them, such as {printable(meant if classes else parts[0])}"
+        advice = such if _subfolders(parts[0]) else ", nor has one of them any"
+        raise ValueError(f"{name} holds the parts {names}, and no classes{advice}")
 
 
 def _parts(folders: list[Path]) -> list[Path]:

@@ -43,7 +43,7 @@ def save_hugging_face(
     _check_folder(folder)
     configs = {CONFIG: _jsoned(_to_hugging_face_config(model, labels)), PROCESSOR: None}
     if preprocess is not None:
-        configs[PROCESSOR] = _jsoned(_to_hugging_face_processor(preprocess))
+        configs[PROCESSOR] = _jsoned(_to_hugging_face_processor(preprocess, model.image_size))
     weights = {name: each.cpu() for name, each in to_hugging_face(model.state_dict()).items()}
     metadata = {"format": "pt", **seal(weights, configs)}
     folder = Path(folder)
@@ -109,12 +109,15 @@ def _check_folder(folder: object) -> None:
         raise ValueError(f"folder has a NUL in it, got {folder!r}")
 
 
-def _to_hugging_face_processor(preprocess: Preprocess) -> dict:
+def _to_hugging_face_processor(preprocess: Preprocess, image_size: tuple[int, int]) -> dict:
     if not isinstance(preprocess, Preprocess):
         raise TypeError(f"preprocess must be a Preprocess, not {type(preprocess).__name__}")
     height, width = preprocess.size
     if preprocess.mean is None or (height != width and not preprocess.squash):
         raise ValueError("Hugging Face can say neither an unknown mean nor a crop that is not square")
+    if preprocess.size != image_size:
+        made_for = f"{image_size[0]} x {image_size[1]}"
+        raise ValueError(f"preprocess makes images of {height} x {width}, model was made for {made_for}")
     rows, cols = (math.floor(side / preprocess.crop_pct) for side in preprocess.size)
     size = {"height": rows, "width": cols} if preprocess.squash else {"shortest_edge": rows}
     crops = not preprocess.squash or preprocess.crop_pct != 1

@@ -11,12 +11,13 @@ from torch import Tensor
 
 from vit_steps.data import load_digits_images, load_image_folder, split_in_three
 from vit_steps.doors import values
+from vit_steps.files.pictures import printable
 from vit_steps.files.writing import writable
 from vit_steps.training._guards import check_recipe
 from vit_steps.training._processes import make_accelerator
 from vit_steps.training.checkpoints import save_checkpoint
 from vit_steps.training.loop import fit
-from vit_steps.training.measuring import accuracy
+from vit_steps.training.measuring import right_by_class
 from vit_steps.training.models import fresh_model
 from vit_steps.training.recipe import History, Recipe
 from vit_steps.vit import ViT
@@ -59,6 +60,9 @@ OPTIONS = (
 )
 
 
+SHOWN = 10  # classes, of which the report says how often each was right
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run ``python -m vit_steps.training``.
 
@@ -74,8 +78,10 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error(str(error))
     notes["command"] = shlex.join(["python", "-m", "vit_steps.training", *words])
     try:
-        notes["test_accuracy"] = accuracy(model, parts["test"])
-        _say(_outcome(history, notes, len(parts["train"][1]), len(parts["test"][1])))
+        counts = right_by_class(model, parts["test"])
+        notes["test_accuracy"] = sum(right for right, _ in counts.values()) / len(parts["test"][1])
+        _say(_outcome(history, notes, len(parts["train"][1])))
+        _say(_tested(counts, notes["classes"]))
     finally:  # who cuts the test short loses the test and not the model
         in_place = _keep(model, options.out, notes)
     return 130 if history.stopped else 0 if in_place else 1
@@ -189,15 +195,32 @@ def _plan(options: argparse.Namespace, model: ViT, parts: dict[str, tuple[Tensor
     return "\n".join(f"{name:8} {line}" for name, line in lines.items())
 
 
-def _outcome(history: History, notes: dict, trained: int, tested: int) -> str:
+def _outcome(history: History, notes: dict, trained: int) -> str:
     speed = trained * len(history.seconds) / sum(history.seconds)
     lines = [f"{speed:,.0f} images per second in training, validation included"]
     if history.stopped:
         lines.append(f"stopped by Ctrl-C in epoch {len(history.loss)}; the best epoch so far is kept")
     lines.append(f"best accuracy in validation {notes['valid_accuracy']:.2%}")
-    found = notes["test_accuracy"]
-    lines.append(f"accuracy in test {found:.2%} ({round(found * tested)} of {tested} images)")
     return "\n".join(lines)
+
+
+def _tested(counts: dict[int, tuple[int, int]], classes: tuple[str, ...]) -> str:
+    """What the test found, in all and by class, and whether that is worth anything."""
+    right, tested = (sum(each) for each in zip(*counts.values(), strict=True))
+    worst = sorted(counts, key=lambda label: counts[label][0] / counts[label][1])
+    shown = [f"{printable(classes[label])}: {_share(*counts[label])}" for label in worst[:SHOWN]]
+    more = f", and {len(worst) - SHOWN} more" if len(worst) > SHOWN else ""
+    lines = [f"accuracy in test {_share(right, tested, ' images')}"]
+    lines.append(f"by class, the worst first: {', '.join(shown)}{more}")
+    commonest = max(counts, key=lambda label: counts[label][1])
+    if right <= counts[commonest][1]:
+        always = f"{printable(classes[commonest])}: {_share(counts[commonest][1], tested)}"
+        lines.append(f"this is no better than always answering the commonest class, {always}")
+    return "\n".join(lines)
+
+
+def _share(right: int, of: int, noun: str = "") -> str:
+    return f"{right / of:.2%} ({right} of {of}{noun})"
 
 
 def _count(number: int, noun: str) -> str:
