@@ -86,10 +86,10 @@ def _branch(start: float, end: float, parts: tuple, ax: Axes) -> list[FancyBboxP
     _line((end, BRANCH), (end, STREAM + 0.17), ax)
     plus = {"boxstyle": "circle,pad=0.15", "facecolor": "white", "edgecolor": INK}
     ax.text(end, STREAM, "+", ha="center", va="center", size=15, bbox=plus)
-    return [_box(*part, ax) for part in parts]
+    return [_box(ax, *part) for part in parts]
 
 
-def _box(centre: float, half: float, words: str, lit: bool, ax: Axes) -> FancyBboxPatch:
+def _box(ax: Axes, centre: float, half: float, words: str, lit: bool) -> FancyBboxPatch:
     style = {"facecolor": LIT if lit else UNLIT, "edgecolor": INK, "linewidth": 2 if lit else 1}
     corner, size = (centre - half + 0.08, BRANCH - 0.3), (2 * half - 0.16, 0.6)
     ax.text(centre, BRANCH, words, ha="center", va="center", size=13, weight="bold" if lit else "normal")
