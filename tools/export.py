@@ -76,6 +76,11 @@ class Lesson:
         return self.sections[0][1]
 
     @property
+    def symbols(self) -> str:
+        """The table of symbols, in the lesson that has it."""
+        return "".join(cell.source for cell in self.notebook.cells if cell.id == "symbols")
+
+    @property
     def picture(self):
         """The figure that stands for it."""
         cell = next(cell for cell in self.notebook.cells if cell.id == ON_FRONT_PAGE[self.name])

@@ -1,7 +1,8 @@
 """How long a lesson takes to read, without its exercises: `python tools/reading_time.py [NOTEBOOK ...]`.
 
-Counted are the words of the text, the lines of code that are not folded, among them the sources that a cell
-shows, and the figures: 180 words and 20 lines a minute, half a minute for each figure. A formula is one word.
+Counted are the words of the text, the lines of Python, the sources that a cell shows among them, and the
+figures: 180 words and 20 lines a minute, half a minute for each figure. A formula is one word. What is
+folded, be it code or text, is not counted.
 """
 
 import re
@@ -15,7 +16,8 @@ from lesson_html import is_folded
 NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
 LESSONS = sorted(NOTEBOOKS.glob("*.ipynb")) + sorted(NOTEBOOKS.glob("beyond/*.ipynb"))
 WORDS_A_MINUTE, LINES_A_MINUTE, MINUTES_A_FIGURE = 180, 20, 0.5
-CODE = re.compile(r"```.*?```", flags=re.S)
+FOLDED = re.compile(r"<details.*?</details>", flags=re.S)
+FENCED = re.compile(r"```(\w*)\n(.*?)```", flags=re.S)
 FORMULA = re.compile(r"\$\$.*?\$\$|\$[^$\n]+\$", flags=re.S)
 MARKUP = re.compile(r"<[^>]+>|https?://\S+|\]\([^)]*\)|^[|: -]+$", flags=re.M)
 
@@ -57,8 +59,9 @@ def count(cell) -> Reading:
 
 
 def of_text(text: str) -> Reading:
-    lines = sum(num_lines(block) - 2 for block in CODE.findall(text))  # but for the fences
-    bare = MARKUP.sub(" ", FORMULA.sub(" formula ", CODE.sub(" ", text)))
+    text = FOLDED.sub(" ", text)
+    lines = sum(num_lines(block) for language, block in FENCED.findall(text) if language == "python")
+    bare = MARKUP.sub(" ", FORMULA.sub(" formula ", FENCED.sub(" ", text)))
     return Reading(words=len(re.findall(r"[^\W_][\w'’.,-]*", bare)), lines=lines)
 
 

@@ -88,4 +88,4 @@ def changes(page, widget, act) -> None:
 
 def _wait_for_another(page, widget, look: str, before: str) -> None:
     different = f"([widget, before]) => ({look})(widget) !== before"
-    page.wait_for_function(different, arg=[widget.element_handle(), before], timeout=30_000)
+    page.wait_for_function(different, arg=[widget.element_handle(), before], timeout=90_000)

@@ -70,8 +70,8 @@ def lab(folder: Path):
 
 def open_notebook(page, address: str, name: str) -> None:
     page.goto(f"{address}/lab/tree/{name}?token={TOKEN}&reset")
-    page.wait_for_selector(IDLE, timeout=60_000)
-    page.wait_for_selector('#jp-main-statusbar :text("| Idle")', timeout=60_000)
+    page.wait_for_selector(IDLE, timeout=180_000)
+    page.wait_for_selector('#jp-main-statusbar :text("| Idle")', timeout=180_000)
 
 
 def run_all(page, timeout: int = 180_000) -> None:

@@ -105,14 +105,14 @@ def in_page(page, number: int):
 def open_lesson(page, lab, name: str, cells: list) -> None:
     lab_driver.open_notebook(page, lab, name)
     count = "document.querySelectorAll('.jp-Notebook .jp-Cell').length"
-    page.wait_for_function(f"{count} === {len(cells)}", timeout=60_000)
+    page.wait_for_function(f"{count} === {len(cells)}", timeout=180_000)
 
 
 def see_every_picture(page, cells: list) -> None:
     """Every cell shows as many pictures as it stores; where a widget lives, it has one at least."""
     stored = [sum(PICTURE in shown for shown in cell.shown) for cell in cells]
     page.wait_for_function(
-        f"(stored) => stored.every((n, cell) => ({PAINTED})[cell] >= n)", arg=stored, timeout=60_000
+        f"(stored) => stored.every((n, cell) => ({PAINTED})[cell] >= n)", arg=stored, timeout=180_000
     )
 
 
@@ -134,7 +134,7 @@ def read_a_sentence(page, number: int) -> None:
     place = in_page(page, number)
     place.scroll_into_view_if_needed()
     sentence = "(cell) => cell.innerText.trim().split(/\\s+/).length >= 8"
-    page.wait_for_function(sentence, arg=place.element_handle(), timeout=30_000)
+    page.wait_for_function(sentence, arg=place.element_handle(), timeout=90_000)
 
 
 def work_every_widget(page, cells: list, keep) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from matplotlib import pyplot as plt
 
 ROOT = Path(__file__).parents[2]
 STEPS = ("patch_embedding", "cls_token", "position_embedding", "encoder", "classification")
@@ -184,7 +185,8 @@ def test_a_solution_is_folded_away_runs_only_when_it_is_copied_and_is_right(name
         stub = cells[each.replace("-solution", "-stub")]
         assert "not yet" in "".join(output.get("text", "") for output in stub.outputs)
         check = stub.source[stub.source.index("_ = check_") :]
-        exec(f"{cells['imports'].source}\n{program}\n{check}", {})
+        with plt.rc_context():  # the lesson's style is not for other tests
+            exec(f"{cells['imports'].source}\n{program}\n{check}", {})
         assert capsys.readouterr().out.splitlines()[-1].startswith("right: "), each
 
 

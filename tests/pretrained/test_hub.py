@@ -86,7 +86,7 @@ attempt("somebody/old")
 def _read(endpoint: str, cache: Path, **environment: str) -> list[str]:
     environment = {**os.environ, "HF_ENDPOINT": endpoint, "HF_HUB_CACHE": str(cache), **environment}
     command = [sys.executable, "-c", READER, endpoint]
-    ran = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=100)
+    ran = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
     assert ran.stdout, ran.stderr
     return ran.stdout.splitlines()
 

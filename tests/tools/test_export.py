@@ -134,6 +134,11 @@ def test_a_formula_takes_the_sentence_before_it_along(deck):
     assert pages == ["a" * 400, f"{'b' * 300}\n\n$$c$$"]
 
 
+def test_the_answer_to_a_guess_is_a_slide_of_its_own(deck):
+    guess = "## Guess\n\nHow many?\n\n<details><summary>Open me</summary>\n\nFour.\n\nOr so.\n\n</details>"
+    assert deck.pages(words(guess)) == ["## Guess\n\nHow many?", "## Guess\n\nFour.\n\nOr so."]
+
+
 def test_code_is_shown_when_it_prints(deck):
     picture = shown(PICTURE, **WORDS)
     assert deck.shows_code(code("print(1)", printed("1")))
@@ -198,10 +203,13 @@ FOLDED = {"jupyter": {"source_hidden": True}}
 SOLUTION = '<details class="solution"><summary>Solution</summary>\n\n```python\nsolve()\n```\n\n</details>'
 
 
-def test_a_folded_figure_is_seen_and_a_solution_is_not_until_it_is_opened(export, monkeypatch, tmp_path):
+def test_what_is_folded_in_a_notebook_is_folded_on_its_page_and_a_figure_is_seen(
+    export, monkeypatch, tmp_path
+):
     cells = {
         "title": words("# 1 · A lesson", "slide"),
         "question": words("## Why?", "slide"),
+        "symbols": words("<details><summary>Symbols</summary>\n\n| symbol |\n|---|\n| $N$ |\n\n</details>"),
         "a-figure": code("draw()", shown(PICTURE, **WORDS), **FOLDED),
         "exercise-a-solution": words(SOLUTION),
     }
@@ -216,6 +224,9 @@ def test_a_folded_figure_is_seen_and_a_solution_is_not_until_it_is_opened(export
     assert "draw" in folded["drawing"]
     assert 'class="highlight"' in folded["solution"]
     assert "solve" in folded["solution"]
+    front = (tmp_path / "site" / "index.html").read_text(encoding="utf-8")
+    assert "<summary>Symbols</summary>" in front
+    assert "<td><math" in front
     open_at_once = re.sub(r"<details.*?</details>", "", page, flags=re.S)
     assert open_at_once.count("<img ") == 1
     assert "solve" not in open_at_once

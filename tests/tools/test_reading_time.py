@@ -32,7 +32,8 @@ def code(source, *outputs, name="code", **metadata):
         ("so\n\n$$a = b + c$$\n\nholds", 3),
         ("[a link](https://example.org/long/way) here", 3),
         ("```python\na = 1\n```\nfour words of text", 4),
-        ("<details><summary>Hint</summary>\n\nThree more words\n\n</details>", 4),
+        ("<details><summary>Hint</summary>\n\nNot counted\n\n</details> but this", 2),
+        ("```text\n1.5  2.5\n```\nabove", 1),
         ("| word | meaning |\n|---|---|\n| dim | width |", 4),
         ("call `image2patches(photo, 32)` now", 5),
     ],
@@ -44,6 +45,7 @@ def test_words_are_counted_as_they_are_read(reading, text, number):
 def test_code_is_counted_unless_it_is_folded_or_blank(reading):
     assert reading.count(code("a = 1\n\nb = 2\n# why")).lines == 3
     assert reading.count(code("a = 1\nb = 2", **FOLDED)).lines == 0
+    assert reading.count(words("```text\n1.5\n```")).lines == 0
     assert reading.count(words("```python\nfor n in range(3):\n    pass\n```")).lines == 2
 
 

@@ -194,25 +194,31 @@ def test_one_image_more_is_said_in_images(tmp_path):
         fit(unkind_model(), (images[1:], labels[1:]), None, epochs=1, checkpoint=path, **QUIET)
 
 
-def write_again_and_again(path, tensors, header):
+def write_again_and_again(path, tensors, header, begun):
+    begun.set()
     for _ in range(10_000):
         write_own(path, tensors, header)
 
 
-def test_twelve_kills_leave_a_whole_run(tmp_path):
+def test_kills_leave_a_whole_run(tmp_path):
     path, dice, fork = tmp_path / "run.safetensors", random.Random(0), multiprocessing.get_context("fork")
+    begun = fork.Event()
     arguments = {"train": digits(64), "valid": None, "epochs": 1, "checkpoint": path, **QUIET}
     history = fit(digits_model(), **arguments)
     tensors, header = read_own(path, "run")
     littered = 0
-    for _ in range(12):
-        process = fork.Process(target=write_again_and_again, args=(path, tensors, header))
+    for kills in range(1, 101):
+        begun.clear()
+        process = fork.Process(target=write_again_and_again, args=(path, tensors, header, begun))
         process.start()
+        assert begun.wait(timeout=60)
         time.sleep(dice.uniform(0.0, 0.1))
         process.kill()
         process.join()
         littered += len(list(tmp_path.iterdir())) > 1
         assert read_own(path, "run")[1] == header
+        if littered and kills >= 12:  # on a busy machine a kill may come before the first byte
+            break
     assert littered  # or nothing was tried
     assert fit(digits_model(), **arguments) == history
     assert [file.name for file in tmp_path.iterdir()] == ["run.safetensors"]
