@@ -181,8 +181,11 @@ def numbers(result):
     return torch.cat([part.detach().flatten() for part in parts if isinstance(part, torch.Tensor)])
 
 
-# The model's own parameters are in single precision, and so is what sincos_position gives.
-OF_THE_STEPS = [name for name in rows_steps.ROWS if not name.startswith("vit.") and "sincos" not in name]
+# The model's own parameters are in single precision, and so is what is made of a grid alone.
+OF_A_GRID = ("sincos_position", "patch_places")
+OF_THE_STEPS = [
+    name for name in rows_steps.ROWS if not name.startswith("vit.") and not name.endswith(OF_A_GRID)
+]
 NEEDS_NUMBERS = {
     "classification.top_k",
     "looking.attention_maps.kernel_components",

@@ -26,7 +26,15 @@ from vit_steps.patch_embedding import (
     resize_kernel,
     weight2kernel,
 )
-from vit_steps.position_embedding import add_position, position_similarity, resize_position, sincos_position
+from vit_steps.position_embedding import (
+    add_position,
+    patch_places,
+    position_similarity,
+    resize_position,
+    rotary_angles,
+    rotate,
+    sincos_position,
+)
 from vit_steps.vit import Trace, ViT
 
 __version__ = "0.2.0.dev0"  # pyproject.toml reads it from here
@@ -48,6 +56,7 @@ __all__ = [
     "kernel2weight",
     "map2emb",
     "merge_heads",
+    "patch_places",
     "patches2image",
     "pool_cls",
     "pool_mean",
@@ -55,6 +64,8 @@ __all__ = [
     "prepend_cls",
     "resize_kernel",
     "resize_position",
+    "rotary_angles",
+    "rotate",
     "self_attention",
     "sincos_position",
     "split_cls",

@@ -13,6 +13,7 @@ from hostile.trial import Row
 from vit_steps import lessons
 from vit_steps.looking import plots
 from vit_steps.looking.drawings import plot_block, plot_draws, plot_map
+from vit_steps.looking.spread import plot_spread
 from vit_steps.looking.the_way import plot_the_way
 from vit_steps.vit import ViT
 
@@ -214,6 +215,29 @@ ROWS["looking.the_way.plot_the_way"] = Row(
     own=AX | {"image": OUTSIDE | {"two channels": constant(torch.rand(2, 4, 6))}, "trace": TRACES},
     seen=drawn,
     changes=("ax",),
+)
+
+GROUPS = {"a": {"in place": [0.5, 0.75], "shuffled": [0.25, 0.5]}}
+SPREADS = {
+    "other groups": constant(GROUPS | {"b": {"in place": [0.5]}}),
+    "no group": constant({"a": {}}),
+    "no number": constant({"a": {"in place": []}}),
+    "NaN": constant({"a": {"in place": [0.5, float("nan")]}}),
+    "words": constant({"a": {"in place": ["much"]}}),
+    "a list": constant([0.5, 0.75]),
+    "a list in it": constant({"a": [0.5, 0.75]}),
+    "empty": constant({}),
+    "of tensors": Kind(
+        lambda good: {"a": {group: torch.tensor(tries) for group, tries in good["a"].items()}}, SAME
+    ),
+}
+ROWS["looking.spread.plot_spread"] = Row(
+    plot_spread,
+    lambda: dict(values=GROUPS, ax=ax(), ylabel="y"),
+    own=AX | {"values": SPREADS},
+    seen=drawn,
+    changes=("ax",),
+    skip={"ylabel": dict.fromkeys(WORDS, "free text")},
 )
 
 

@@ -74,6 +74,9 @@ CALLS = {
     "sincos_position": lambda: dict(grid=(2, 3), dim=8, temperature=100.0),
     "resize_position": lambda: dict(table=torch.rand(7, 8), old_grid=(2, 3), new_grid=(3, 4), num_prefix=1),
     "position_similarity": lambda: dict(table=torch.rand(7, 8)),
+    "patch_places": lambda: dict(grid=(2, 3)),
+    "rotary_angles": lambda: dict(places=torch.rand(6, 2), head_dim=8, temperature=30.0),
+    "rotate": lambda: dict(heads=torch.rand(2, 4, 7, 8), angles=torch.rand(6, 4)),
     "split_heads": lambda: dict(tokens=tokens(), num_heads=2),
     "merge_heads": lambda: dict(heads=torch.rand(2, 4, 5, 2)),
     "attention_weights": lambda: dict(query=torch.rand(2, 4, 5, 2), key=torch.rand(2, 4, 7, 2)),
@@ -129,6 +132,7 @@ FINE = {
     },
     "sincos_position": {"grid": {"(5, 7)": "another size"}},
     "resize_position": {"new_grid": {"(5, 7)": "another size"}},
+    "patch_places": {"grid": {"(5, 7)": "another size"}},
     "fused_attention": {"num_queries": {"None": "all ask"}},
     "build_vit": {"num_classes": {"0": "no head"}},
     "top_k": {

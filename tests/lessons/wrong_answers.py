@@ -20,7 +20,7 @@ from right_answers import (
     swap_in_a_copy,
 )
 
-from vit_steps import lessons, pool_cls
+from vit_steps import lessons, pool_cls, pool_mean, sincos_position
 
 
 def put_back_in_a_loop(patches, patch_size, image_size):
@@ -291,6 +291,7 @@ WRONG = [
     (lessons.check_pool_patches, lambda tokens, prefix: tokens[:, 1:].mean(dim=1), "the registers are in your mean"),
     (lessons.check_pool_patches, lambda tokens, prefix: tokens[:, prefix + 1 :].mean(dim=1), "you leave out the first patch"),
     (lessons.check_pool_patches, lambda tokens, prefix: tokens[:, prefix:].sum(dim=1) / tokens.shape[1], "you divide by the number of tokens"),
+    (lessons.check_pool_patches, lambda tokens, prefix: pool_mean(torch.cat([tokens[:, :1], tokens[:, prefix:]], dim=1)), "your function calls pool_mean: write it yourself"),
     (lessons.check_pool_patches, lambda tokens, prefix: tokens[:, prefix:].mean(), "your shape is (), wanted (2, 8)"),
     (lessons.check_reached, reads_all, "let the loss read the CLS token alone"),
     (lessons.check_reached, plain_sum, "behind a norm that sum is constant"),
@@ -303,6 +304,7 @@ WRONG = [
     (check_sincos_1d, from_one, "your places start at 1"),
     (check_sincos_1d, lambda places, dim: sincos_in_a_loop(places, 2 * dim)[:, : dim], "wrong: for 49 places, dim 64"),
     (check_sincos_1d, lambda places, dim: sincos_in_a_loop(places, dim)[:, : dim // 2], "the cosines are missing"),
+    (check_sincos_1d, lambda places, dim: sincos_position((1, places), 2 * dim)[:, :dim], "your function calls sincos_position: write it yourself"),
     (lessons.check_most_alike, like_itself, "you found the patch itself"),
     (lessons.check_most_alike, second_best, "you found the CLS token"),
     (lessons.check_most_alike, cut_off_and_forgotten, "you are one off"),

@@ -202,10 +202,14 @@ def test_a_class_may_have_any_name(ax, draw, name):
 
 
 def test_embeddings_are_marked_by_class_and_not_by_colour_alone(ax):
-    points, labels = torch.randn(30, 2), torch.arange(3).repeat(10)
-    artist = plots.plot_embeddings(points, labels, ax)
-    assert np.allclose(artist.get_offsets(), points)
-    assert [text.get_text() for text in ax.texts] == ["0", "1", "2"]
+    points, labels = torch.randn(100, 2), torch.arange(10).repeat(10)
+    artists = plots.plot_embeddings(points, labels, ax)
+    outlines = set()
+    for label, artist in enumerate(artists):
+        assert np.allclose(artist.get_offsets(), points[labels == label])
+        outlines.add(artist.get_paths()[0].vertices.tobytes())
+    assert len(outlines) == 10
+    assert [text.get_text() for text in ax.texts] == [str(digit) for digit in range(10)]
     assert np.allclose(ax.texts[1].get_position(), np.median(points[labels == 1], axis=0))
 
 

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import cycle
 
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection, PathCollection
 from matplotlib.container import BarContainer
@@ -41,6 +42,7 @@ from vit_steps.looking._drawable import (
 INK = "#1A1A2E"
 # A class may be called "$5"; a title is the author's, and may hold a formula.
 AS_IT_IS = {"parse_math": False}
+MARKERS = "os^Dv<>PX*"
 
 
 @door()
@@ -247,17 +249,21 @@ def plot_scores(answers: Iterable[tuple[str, float]], ax: Axes, *, title: str = 
 
 
 @door()
-def plot_embeddings(points, labels, ax: Axes, *, title: str = "") -> PathCollection:
-    """Draw points in the plane (points, 2), each marked by the digit or name of its class."""
+def plot_embeddings(points, labels, ax: Axes, *, title: str = "") -> list[PathCollection]:
+    """Draw points in the plane (points, 2): each class with its marker, its shade and its name."""
     points, labels = read_points(points, labels)
-    shades = np.unique(labels, return_inverse=True)[1]
-    artist = ax.scatter(*points.T, c=shades, s=60, alpha=0.25, linewidths=0)
-    for label in np.unique(labels):
+    classes, artists = np.unique(labels), []
+    for shade, label, marker in zip(np.linspace(0, 1, len(classes)), classes, cycle(MARKERS), strict=False):
+        style = {"marker": marker, "color": colormaps["cividis"](shade), "edgecolor": INK, "linewidth": 0.5}
+        artists.append(ax.scatter(*points[labels == label].T, s=40, **style))
+    halo = [withStroke(linewidth=4, foreground="white")]
+    for label in classes:
         place = np.median(points[labels == label], axis=0)
-        ax.text(place[0], place[1], str(label), size=15, weight="bold", ha="center", **AS_IT_IS)
+        words = {"size": 15, "weight": "bold", "ha": "center", "va": "center", "path_effects": halo}
+        ax.text(*place, str(label), **words, **AS_IT_IS)
     ax.set_title(title)
     ax.set(xticks=[], yticks=[])
-    return artist
+    return artists
 
 
 @door()
