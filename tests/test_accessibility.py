@@ -24,7 +24,10 @@ from vit_steps.training import History
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "vit_steps"
-LESSONS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+LESSONS = [
+    *sorted((ROOT / "notebooks").glob("*.ipynb")),
+    *sorted((ROOT / "notebooks").glob("beyond/*.ipynb")),
+]
 PAGES = [*sorted(ROOT.glob("*.md")), *LESSONS]
 TEXT, GRAPHICS = 4.5, 3.0  # the least contrasts of WCAG 2.2, criteria 1.4.3 and 1.4.11
 # CIEDE2000; 1 is just noticed in large fields side by side, and lines are thin and far apart. 10 parts what

@@ -106,6 +106,7 @@ def test_an_argument_without_a_table_is_seen():
         if argument in row.make() and not any(tried == argument for tried, _, _ in tries(row))
     }
     allowed = {
+        ("looking.drawings.plot_draws", "xlabel"),
         ("looking.plots.plot_by_layer", "ylabel"),
         ("training.loop.fit", "progress"),
         *CALLABLES_OF_THE_STEPS,

@@ -12,6 +12,8 @@ from inspect import signature
 from pathlib import Path
 
 import torch
+from inside import look_inside
+from left_out import train_without
 from torch import Tensor, nn
 
 from vit_steps import ViT, image2patches, patches2image, sincos_position
@@ -233,6 +235,8 @@ EXPERIMENTS = {
     "choice": (choose_recipe, "choice.csv"),
     "digits": (compare_on_digits, "results.csv"),
     "ablation": (ablate, "ablation.csv"),
+    "left_out": (train_without, "left_out.csv"),
+    "inside": (look_inside, "inside.csv"),
 }
 
 

@@ -23,8 +23,9 @@ ON_FRONT_PAGE = {  # the figure that stands for a lesson
     "1_patch_embedding": "photo-as-sequence",
     "2_cls_token": "token-matrix",
     "3_position_embedding": "similarity-figure",
-    "4_encoder": "look-figure",
+    "4_encoder": "block-figure",
     "5_classification": "answer-figure",
+    "a_looking_inside": "contest-figure",
 }
 
 
@@ -36,8 +37,13 @@ class Lesson:
 
     @property
     def name(self) -> str:
-        """As in the addresses of its pages."""
+        """As in the addresses of its pages, which lie in one folder."""
         return self.path.stem
+
+    @property
+    def is_excursion(self) -> bool:
+        """Whether it lies off the way of the five."""
+        return self.path.parent.name == "beyond"
 
     @cached_property
     def notebook(self):
@@ -149,7 +155,8 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("what", choices=["site", "slides"])
     parser.add_argument("--out", type=Path, help="the folder to write; site or slides when left out")
     chosen = parser.parse_args(arguments)
-    lessons = [Lesson(path) for path in sorted(NOTEBOOKS.glob("*.ipynb"))]
+    paths = sorted(NOTEBOOKS.glob("*.ipynb")) + sorted(NOTEBOOKS.glob("beyond/*.ipynb"))
+    lessons = [Lesson(path) for path in paths]
     build = {"site": build_site, "slides": build_slides}[chosen.what]
     out = (chosen.out or ROOT / chosen.what).resolve()
     if not is_ours(out):

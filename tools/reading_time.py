@@ -14,6 +14,7 @@ import nbformat
 from lesson_html import is_folded
 
 NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
+LESSONS = sorted(NOTEBOOKS.glob("*.ipynb")) + sorted(NOTEBOOKS.glob("beyond/*.ipynb"))
 WORDS_A_MINUTE, LINES_A_MINUTE, MINUTES_A_FIGURE = 180, 20, 0.5
 FOLDED = re.compile(r"<details.*?</details>", flags=re.S)
 FENCED = re.compile(r"```(\w*)\n(.*?)```", flags=re.S)
@@ -76,7 +77,7 @@ def num_lines(source: str) -> int:
 
 
 def main(names: list[str]) -> None:
-    paths = [Path(name) for name in names] or sorted(NOTEBOOKS.rglob("[!.]*.ipynb"))
+    paths = [Path(name) for name in names] or LESSONS
     print(f"{'':28}{'words':>6}{'code lines':>12}{'figures':>9}{'minutes':>9}{'words : code line':>19}")
     for path in paths:
         found = read(path)

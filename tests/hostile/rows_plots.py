@@ -12,6 +12,7 @@ from hostile.kinds import FINITE, SAME, WORDS, Kind, constant, constants, of_ten
 from hostile.trial import Row
 from vit_steps import lessons
 from vit_steps.looking import plots
+from vit_steps.looking.drawings import plot_block, plot_draws, plot_map
 from vit_steps.looking.spread import plot_spread
 from vit_steps.looking.the_way import plot_the_way
 from vit_steps.vit import ViT
@@ -238,6 +239,29 @@ ROWS["looking.spread.plot_spread"] = Row(
     changes=("ax",),
     skip={"ylabel": dict.fromkeys(WORDS, "free text")},
 )
+
+
+ROWS |= {
+    "looking.drawings.plot_block": Row(
+        plot_block, lambda: dict(ax=ax()), own=AX, seen=drawn, changes=("ax",)
+    ),
+    "looking.drawings.plot_map": Row(
+        plot_map,
+        lambda: dict(attention_map=torch.rand(2, 3), ax=ax(), limit=0.5),
+        own=AX | {"limit": LIMIT},
+        fine=NO_LIMIT,
+        seen=drawn,
+        changes=("ax",),
+    ),
+    "looking.drawings.plot_draws": Row(
+        plot_draws,
+        lambda: dict(draws={"a": torch.rand(4)}, ax=ax(), xlabel="accuracy"),
+        own=AX | {"draws": CURVES},
+        skip={"xlabel": dict.fromkeys(WORDS, "free text")},
+        seen=drawn,
+        changes=("ax",),
+    ),
+}
 
 
 # What a notebook needs around a cell

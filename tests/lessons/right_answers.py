@@ -101,15 +101,14 @@ def is_attention(weights_of):
     return torch.allclose(weights_of(query, key), expected, atol=1e-5)
 
 
+@torch.enable_grad()
 def is_self_attention(attention, num_heads=4, batch=2):
-    reference = nn.MultiheadAttention(8, num_heads, batch_first=True)
-    qkv, tokens = nn.Linear(8, 24), torch.randn(batch, 5, 8)
-    reference.in_proj_weight, reference.in_proj_bias = qkv.weight, qkv.bias
-    ours, weights = attention(tokens, qkv=qkv, proj=reference.out_proj, num_heads=num_heads)
-    theirs, their_weights = reference(tokens, tokens, tokens, average_attn_weights=False)
-    if weights.shape != their_weights.shape:
-        return False
-    return torch.allclose(ours, theirs, atol=1e-5) and torch.allclose(weights, their_weights, atol=1e-5)
+    layers = {"qkv": nn.Linear(8, 24), "proj": nn.Linear(8, 8), "num_heads": num_heads}
+    tokens = torch.randn(batch, 5, 8, requires_grad=True)
+    given, turned = attention(tokens, **layers)[0], attention(tokens.flip(1), **layers)[0]
+    (reached,) = torch.autograd.grad(given[0, 0].sum(), tokens, retain_graph=True)
+    hears_all, is_sealed = reached[0].any(dim=1).all(), not reached[1:].any()
+    return hears_all and is_sealed and torch.allclose(given.flip(1), turned, atol=1e-5)
 
 
 def smoothed_in_a_loop(logits, label, smoothing):

@@ -27,7 +27,7 @@ from torch import nn
 from wrong_answers import WRONG
 
 import vit_steps
-from vit_steps import image2emb_conv, image2emb_naive, image2patches, lessons, weight2kernel
+from vit_steps import image2emb_conv, image2emb_naive, image2patches, lessons, self_attention, weight2kernel
 from vit_steps.lessons import classification, cls_token, encoder, patch_embedding, position_embedding
 from vit_steps.lessons._verdict import watched
 
@@ -89,6 +89,48 @@ def test_a_ready_made_function_under_another_name_is_no_answer(say, check, funct
 
     for answer in (function, my_own, functools.partial(function), getattr(function, "__wrapped__", function)):
         assert say(check, answer, *more)[1].startswith("wrong: your function")
+
+
+def like_pool_mean(pool):
+    tokens = torch.randn(2, 5, 8)
+    return torch.allclose(pool(tokens), vit_steps.pool_mean(tokens))
+
+
+def like_attention_weights(weights_of):
+    query, key = torch.randn(2, 2, 3, 5, 4)
+    return torch.allclose(weights_of(query, key), vit_steps.attention_weights(query, key), atol=1e-5)
+
+
+def like(another):
+    def is_the_same(attention):
+        tokens, qkv, proj = torch.randn(2, 5, 8), nn.Linear(8, 24), nn.Linear(8, 8)
+        return torch.allclose(attention(tokens, qkv, proj, 4)[0], another(tokens, qkv, proj), atol=1e-5)
+
+    return is_the_same
+
+
+def by_torch(tokens, qkv, proj):
+    theirs = nn.MultiheadAttention(8, 4, batch_first=True)
+    theirs.in_proj_weight, theirs.in_proj_bias, theirs.out_proj = qkv.weight, qkv.bias, proj
+    return theirs(tokens, tokens, tokens)[0]
+
+
+@pytest.mark.parametrize(
+    ("check", "answer", "name"),
+    [
+        (lessons.check_pool_zoo, like_pool_mean, "pool_mean"),
+        (lessons.check_weights_zoo, like_attention_weights, "attention_weights"),
+        (
+            lessons.check_attention_zoo,
+            like(lambda *all: self_attention(*all, 4)[0]),
+            "self_attention",
+        ),
+        (lessons.check_attention_zoo, like(by_torch), "forward"),
+    ],
+)
+def test_a_test_that_holds_the_zoo_against_the_ready_made_one_hears_it(say, check, answer, name):
+    """What the members of the zoo call themselves is not held against the answer: see RIGHT."""
+    assert say(check, answer) == (False, f"wrong: your function calls {name}: write it yourself")
 
 
 def test_patches_are_not_counted_by_cutting_them(say):

@@ -6,6 +6,8 @@ from collections import defaultdict
 from statistics import mean
 
 import experiments
+import inside
+import left_out
 import pytest
 import torch
 from experiments import (
@@ -31,7 +33,8 @@ from experiments import (
 
 from vit_steps import ViT, image2patches
 from vit_steps.data import load_digits_images
-from vit_steps.training import digits_model, fit, random_affine
+from vit_steps.lessons.left_out import PARTS
+from vit_steps.training import accuracy, digits_model, fit, random_affine
 
 
 def read(name: str) -> list[dict]:
@@ -243,3 +246,53 @@ def test_the_file_is_a_command(monkeypatch, capsys):
         runpy.run_path(experiments.__file__, run_name="__main__")
     assert stopped.value.code == 0
     assert "digits" in capsys.readouterr().out
+
+
+def test_the_table_of_parts_left_out_shows_what_lesson_4_says():
+    rows = read("left_out.csv")
+    assert list(rows[0]) == ["depth", "seed", "left_out", "lr", "valid", "test", "cpu_seconds"]
+    assert len(rows) == len(left_out.DEPTHS) * len(left_out.SEEDS) * len(PARTS) * len(left_out.RATES)
+    found = defaultdict(list)
+    for row in rows:
+        found[row["depth"], row["left_out"], row["lr"]].append((float(row["valid"]), float(row["test"])))
+
+    def at_best(depth: str, part: str) -> float:
+        rates = [pairs for (its_depth, its, _), pairs in found.items() if (its_depth, its) == (depth, part)]
+        return mean(test for _, test in max(rates, key=lambda pairs: sum(valid for valid, _ in pairs)))
+
+    for depth in ("4", "12"):
+        assert max(at_best(depth, part) for part in PARTS) == at_best(depth, "nothing")
+        assert min(at_best(depth, part) for part in PARTS) == at_best(depth, "the residual")
+    assert at_best("12", "the residual") < 0.8
+    assert mean(test for _, test in found["12", "the residual", "0.001"]) < 0.12
+
+
+def test_the_table_of_five_models_shows_what_the_excursion_says():
+    rows = read("inside.csv")
+    assert list(rows[0]) == ["seed", "what", "where", "value"]
+    found = {(row["seed"], row["what"], row["where"]): float(row["value"]) for row in rows}
+    maps = {where for _, what, where in found if what == "removed"}
+    for seed in map(str, inside.SEEDS):
+        assert found[seed, "used", "1"] < found[seed, "read", "1"] - 0.5
+        assert min(maps, key=lambda name: found[seed, "removed", name]) == "leave one out"
+        assert min(maps, key=lambda name: found[seed, "painted", name]) == "integrated gradients"
+        assert abs(found[seed, "removed", "integrated gradients"] - found[seed, "removed", "chance"]) < 0.1
+
+
+def test_one_training_with_a_part_left_out_is_measured_on_images_it_did_not_see(monkeypatch):
+    monkeypatch.setattr(left_out, "fit", lambda model, *_, **__: model.eval())
+    row = left_out.train(2, 0, "the norms", 1e-3)
+    assert list(row) == ["valid", "test", "cpu_seconds"]
+    assert 0 <= float(row["test"]) <= 0.3
+
+
+def test_a_model_is_looked_into_block_by_block_and_map_by_map():
+    pairs = [load_digits_images(part) for part in ("train", "test")]
+    few = [(images[:60], labels[:60]) for images, labels in pairs]
+    model = digits_model(patch_size=2, depth=2).eval()
+    seat = {(what, where): value for what, where, value in inside.seat(model, *few)}
+    assert {where for _, where in seat} == {"0", "1", "2"}
+    assert seat["lens", "2"] == pytest.approx(accuracy(model, few[1]))
+    contest = {(what, where): value for what, where, value in inside.contest(model, *few[1])}
+    assert {what for what, _ in contest} == {"removed", "painted", "kept"}
+    assert len(contest) == 24

@@ -72,9 +72,11 @@ def test_ln_keeps_its_distance_from_a_number_and_not_from_a_bracket(html):
 
 
 def test_links_between_lessons_lead_to_pages_and_headings_can_be_linked_to(html):
-    page = html.words("## Why divide by √d?\n\n[next](2_cls_token.ipynb), [paper](https://arxiv.org/abs/1)")
+    ways = "[next](2_cls_token.ipynb), [far](beyond/a_look.ipynb), [home](../4_encoder.ipynb#the-block)"
+    page = html.words(f"## Why divide by √d?\n\n{ways}, [paper](https://arxiv.org/abs/1)")
     assert '<h2 id="why-divide-by-d">Why divide by √d?</h2>' in page
-    assert 'href="2_cls_token.html"' in page
+    for file in ("2_cls_token.html", "a_look.html", "4_encoder.html#the-block"):
+        assert f'href="{file}"' in page
     assert 'href="https://arxiv.org/abs/1"' in page
 
 

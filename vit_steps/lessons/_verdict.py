@@ -110,7 +110,7 @@ def watched(functions: Iterable[Callable]) -> Iterator[list[str]]:
 
 
 @contextmanager
-def _profiled(note: Callable) -> Iterator[None]:
+def _profiled(note: Callable | None) -> Iterator[None]:
     before = sys.getprofile()
     sys.setprofile(note)
     try:
@@ -201,13 +201,18 @@ def show(number: Tensor) -> str:
     return f"{number.item():.5g}" if number.ndim == 0 else str(number.tolist())
 
 
-def find_gap(answer: Any, right: dict[str, Callable], zoo: dict[str, Callable]) -> str | None:
-    """Say which bug an answer lets through, or which right implementation it refuses."""
+def find_gap(
+    answer: Any, right: dict[str, Callable], zoo: dict[str, Callable], *, yourself: Iterable[Callable] = ()
+) -> str | None:
+    """Say which bug an answer lets through, or which right implementation it refuses.
+
+    ``yourself`` are functions that the answer, a test, is not to hold the others against.
+    """
     if not callable(answer):
         return not_a_function(answer)
     slipped = []
     for words, implementation in (right | zoo).items():
-        verdict = _ask(answer, implementation)
+        verdict = _ask(answer, implementation, yourself)
         if verdict.problem:
             return _locate(verdict.problem, words)
         if words in right and not verdict.tensor:
@@ -217,7 +222,7 @@ def find_gap(answer: Any, right: dict[str, Callable], zoo: dict[str, Callable]) 
     return f"wrong: this slipped through your test: {'; '.join(slipped)}" if slipped else None
 
 
-def _ask(answer: Callable, implementation: Callable) -> Outcome:
+def _ask(answer: Callable, implementation: Callable, yourself: Iterable[Callable]) -> Outcome:
     def verdict(of: Callable) -> bool:
         said = answer(of)
         if said is None or said is ... or (isinstance(said, Tensor) and said.numel() != 1):
@@ -225,7 +230,11 @@ def _ask(answer: Callable, implementation: Callable) -> Outcome:
         return bool(said)
 
     # Wrapped, so that nobody can tell the right one by what it is, only by what it does.
-    return call(verdict, (lambda *arguments, **named: implementation(*arguments, **named),))
+    def member(*arguments: Any, **named: Any) -> Any:
+        with _profiled(None):  # what a member of the zoo calls, the answer did not
+            return implementation(*arguments, **named)
+
+    return call(verdict, (member,), yourself)
 
 
 @contextmanager
