@@ -292,6 +292,6 @@ def test_a_table_that_ships_comes_row_by_row(name):
 
 def test_a_table_that_does_not_ship_is_named():
     with pytest.raises(
-        ValueError, match="name must be one of ablation, choice, inside, left_out, results, got 'digits'"
+        ValueError, match="name must be one of ablation, choice, data_hunger, fifths, inside, left_out, recipe, results, got 'digits'"
     ):
         load_table("digits")

@@ -2,6 +2,7 @@
 
 import torch
 import torch.nn.functional as F
+from my_vits import Mine
 from torch import nn
 
 from vit_steps import lessons, pool_cls
@@ -144,6 +145,7 @@ RIGHT = [
     (lessons.check_pool_zoo, is_mean),
     (lessons.check_weights_zoo, is_attention),
     (lessons.check_attention_zoo, is_self_attention),
+    (lessons.check_my_vit, Mine),
     (lessons.check_smoothed_loss, smoothed_in_a_loop),
     (lessons.check_classify_by_mean, classify_in_a_loop),
     (lessons.check_freeze_all_but_head, freeze),

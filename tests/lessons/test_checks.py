@@ -3,10 +3,12 @@
 import functools
 import re
 import sys
+from itertools import combinations
 
 import pytest
 import torch
 import torch.nn.functional as F
+from my_vits import Mine
 from right_answers import (
     EVERY_CHECK,
     RIGHT,
@@ -27,9 +29,25 @@ from torch import nn
 from wrong_answers import WRONG
 
 import vit_steps
-from vit_steps import image2emb_conv, image2emb_naive, image2patches, lessons, self_attention, weight2kernel
-from vit_steps.lessons import classification, cls_token, encoder, patch_embedding, position_embedding
-from vit_steps.lessons._verdict import watched
+from vit_steps import (
+    classify,
+    image2emb_conv,
+    image2emb_naive,
+    image2patches,
+    lessons,
+    pool_mean,
+    self_attention,
+    weight2kernel,
+)
+from vit_steps.lessons import (
+    classification,
+    cls_token,
+    encoder,
+    my_vit,
+    patch_embedding,
+    position_embedding,
+)
+from vit_steps.lessons._verdict import TOLERANCE, own_random_numbers, random_tensor, watched
 
 
 @pytest.fixture
@@ -56,7 +74,7 @@ def test_the_right_answer_passes(say, check, answer):
 
 
 def test_every_check_is_tested_and_can_be_imported_from_the_room():
-    modules = (patch_embedding, cls_token, position_embedding, encoder, classification)
+    modules = (patch_embedding, cls_token, position_embedding, encoder, classification, my_vit)
     public = {name for module in modules for name in vars(module) if name.startswith("check_")}
     assert {check.__name__ for check in EVERY_CHECK} == public
     assert {name for name in lessons.__all__ if name.startswith("check_")} == public
@@ -79,6 +97,16 @@ def test_every_check_names_two_mistakes_at_least():
 YOURSELF = [
     (lessons.check_patches2image, vit_steps.patches2image, ()),
     (lessons.check_patches2image, F.fold, ()),
+    (
+        lessons.check_smoothed_loss,
+        lambda logits, label, smoothing: F.cross_entropy(logits, label, label_smoothing=smoothing),
+        (),
+    ),
+    (
+        lessons.check_classify_by_mean,
+        lambda tokens, norm, head: classify(tokens, norm, head, pool=pool_mean),
+        (),
+    ),
 ]
 
 
@@ -364,3 +392,41 @@ def test_a_check_leaves_the_random_numbers_and_says_the_same_each_time(say, chec
     torch.rand(7)
     with torch.no_grad():
         assert say(check, answer if check is not lessons.check_reached else reached_by_trying) == first
+
+
+def test_no_two_mistakes_of_a_vit_look_the_same():
+    with own_random_numbers():
+        reference = my_vit._all_random(vit_steps.ViT(**my_vit.ODD))
+    image = random_tensor(2, 3, 6, 8)
+    with torch.no_grad():
+        answers = [reference(image)]
+        answers += [my_vit._mistaken(reference, change)(image) for change in my_vit.MY_VIT_MISTAKES.values()]
+    for one, other in combinations(answers, 2):
+        assert one.shape != other.shape or (one - other).abs().max() > 10 * TOLERANCE
+
+
+def test_a_whole_vit_hears_how_many_digits_it_reads(say):
+    verdict, line = say(lessons.check_my_vit, Mine)
+    assert verdict
+    right = int(re.search(r"reads (\d+) of 360 test digits \(9[89]\.\d%\)", line)[1])
+    assert line.endswith(f"the package's {right}")
+
+
+def test_a_class_without_an_answer_is_not_yet_one(say):
+    class Empty(nn.Module):
+        def __init__(self, *sizes):
+            super().__init__()
+
+        def forward(self, image):
+            return None
+
+    class Named(Mine):
+        def forward(self, image):
+            return None
+
+    assert say(lessons.check_my_vit, Empty)[1] == "not yet: your ViT has no parameters"
+    assert say(lessons.check_my_vit, Named)[1] == "not yet: your function returns None"
+    assert (
+        "give the class itself, without calling it"
+        in say(lessons.check_my_vit, Mine(*my_vit.ODD.values()))[1]
+    )

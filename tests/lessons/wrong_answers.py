@@ -5,6 +5,7 @@ from functools import partial
 
 import torch
 import torch.nn.functional as F
+from my_vits import WRONG_VITS
 from right_answers import (
     add_registers,
     check_sincos_1d,
@@ -351,4 +352,5 @@ WRONG = [
     (lessons.check_freeze_all_but_head, counting(lambda model: 44), "45 numbers are trained, not 44"),
     (lessons.check_freeze_all_but_head, counting(lambda model: [40, 5]), "45 numbers are trained, not [40.0, 5.0]"),
     (lessons.check_freeze_all_but_head, counting(lambda model: [45]), "45 numbers are trained, not [45.0]"),
+    *((lessons.check_my_vit, answer, words) for answer, words in WRONG_VITS),
 ]  # fmt: skip

@@ -89,7 +89,7 @@ def call(function: Callable, arguments: tuple, yourself: Iterable[Callable] = ()
     except _UnfitError as error:
         tensor, problem = None, str(error)
     except Exception as error:
-        tensor, problem = None, f"wrong: your function raises {_name(error)}"
+        tensor, problem = None, f"wrong: your function raises {quote(error)}"
     return Outcome(tensor, problem, any(map(_is_changed, given, arguments)))
 
 
@@ -143,7 +143,8 @@ def _to_tensor(result: Any) -> Tensor:
         raise unfit(result, "a tensor") from None
 
 
-def _name(error: Exception) -> str:
+def quote(error: Exception) -> str:
+    """What an error says, in one short line."""
     words = " ".join(f"{type(error).__name__}: {error}".split())
     return words if len(words) <= LONGEST_MESSAGE else words[: LONGEST_MESSAGE - 1] + "…"
 
