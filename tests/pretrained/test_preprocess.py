@@ -118,6 +118,8 @@ def test_the_same_pixels_as_hugging_faces_own_processor(tmp_path, name, photo):
 SILENT = [
     *({"image_processor_type": f"{kind}ImageProcessor"} for kind in CLASSES),
     {"image_processor_type": "CLIPImageProcessorFast", "do_convert_rgb": None},
+    {"image_processor_type": "BitImageProcessor", "default_to_square": True},
+    {"image_processor_type": "ViTImageProcessor", "default_to_square": False},
     {"image_processor_type": "BitImageProcessorPil", "image_mean": None, "do_normalize": None},
     {"image_processor_type": "DeiTImageProcessor", "crop_size": None, "do_center_crop": None},
     {"feature_extractor_type": "CLIPFeatureExtractor", "size": 60, "crop_size": 48},

@@ -36,15 +36,15 @@ SQUARE = {"default_to_square": True, "do_center_crop": False, "resample": 3}  # 
 SHORTEST = {"default_to_square": False, "do_center_crop": True, "resample": 3, "crop_size": 224}
 # What transformers' image processors do where their file is silent: those that resize, crop and normalise.
 PROCESSORS = {
-    "ViT": HALF | SQUARE | {"size": 224, "resample": 2},
-    "DeiT": HALF | SQUARE | {"size": 256, "do_center_crop": True, "crop_size": 224},
-    "Bit": CLIP | SHORTEST | {"size": 224},
-    "CLIP": CLIP | SHORTEST | {"size": 224},
-    "Siglip": HALF | SQUARE | {"size": {"height": 224, "width": 224}, "default_to_square": False},
-    "Blip": CLIP | SQUARE | {"size": 384},
-    "Beit": HALF | SQUARE | {"size": 224, "crop_size": 224},
-    "Flava": CLIP | SQUARE | {"size": 224, "do_center_crop": True, "crop_size": 224},
-    "DPT": HALF | SQUARE | {"size": 384},
+    "ViT": HALF | SQUARE | {"size": [224, 224], "resample": 2},
+    "DeiT": HALF | SQUARE | {"size": [256, 256], "do_center_crop": True, "crop_size": 224},
+    "Bit": CLIP | SHORTEST | {"size": {"shortest_edge": 224}},
+    "CLIP": CLIP | SHORTEST | {"size": {"shortest_edge": 224}},
+    "Siglip": HALF | SQUARE | {"size": [224, 224], "default_to_square": False},
+    "Blip": CLIP | SQUARE | {"size": [384, 384]},
+    "Beit": HALF | SQUARE | {"size": [224, 224], "crop_size": 224},
+    "Flava": CLIP | SQUARE | {"size": [224, 224], "do_center_crop": True, "crop_size": 224},
+    "DPT": HALF | SQUARE | {"size": [384, 384]},
 }
 # Whose processor is taken where its file does not name one, by the config's model_type.
 PROCESSOR_OF = {"vit": "ViT", "vit_mae": "ViT", "vit_msn": "ViT", "deit": "DeiT", "dinov2": "Bit"}
