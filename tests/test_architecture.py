@@ -231,7 +231,7 @@ CONTRACT = [
     (vit_steps.split_cls, "tokens"),
     (vit_steps.add_position, "tokens, table"),
     (vit_steps.sincos_position, "grid, dim, *, temperature=10000.0"),
-    (vit_steps.resize_position, "table, old_grid, new_grid, *, num_prefix=1"),
+    (vit_steps.resize_position, "table, old_grid, new_grid, *, num_prefix=1, like='timm'"),
     (vit_steps.position_similarity, "table"),
     (vit_steps.patch_places, "grid"),
     (vit_steps.rotary_angles, "places, head_dim, *, temperature=100.0"),

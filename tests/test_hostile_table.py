@@ -32,12 +32,13 @@ OF_A_PICTURE = "stands behind Preprocess and load_image_folder, which are tried 
 OF_PICTURES = ("BadPicture", "TooLarge", "BombFound", "open_picture", "convert_picture", "printable")
 OF_PICTURES += ("to_eight_bits",)
 OF_FILES = "within the package: what calls it is tried, with good files and bad"
-WRITERS = ("write_whole", "write_table", "write_folder", "writable")
+WRITERS = ("write_whole", "write_table", "write_folder", "writable", "apart")
 READERS = ("open_file", "read_json", "parse_json", "read_safetensors", "read_metadata")
 READERS += ("shown", "digest", "naming", "open_safetensors")
 OF_PRETRAINED = ("configs.read_facts", "configs.pair_of", "finding.find", "hub.download", "seals.seal")
 OF_PRETRAINED += ("seals.read_own_header", "seals.check_digest", "seals.check_beside", "seals.fingerprint")
 OF_PRETRAINED += ("weight_files.WeightFile", "weight_files.open_weights", "weight_files.damaged")
+OF_PRETRAINED += ("unsaid.unsaid_preparation",)
 OF_PRETRAINED += ("pickles.Limited", "pickles.check_steps", "shapes.check_shapes")
 NOT_FED = {
     **dict.fromkeys(["vit.PatchEmbed", "vit.Attention", "vit.Block"], OF_A_MODEL),
@@ -51,7 +52,11 @@ NOT_FED = {
         RECORD,
     ),
     **dict.fromkeys(
-        ["pretrained.loading.Pretrained", "pretrained.loading.Plan", "pretrained.configs.Facts"], RECORD
+        [
+            *("pretrained.loading.Pretrained", "pretrained.loading.Plan", "pretrained.configs.Facts"),
+            "pretrained.unsaid.Unsaid",
+        ],
+        RECORD,
     ),
     **dict.fromkeys(["training.recipe.History", "training.recipe.Recipe", "files.writing.Draft"], RECORD),
     **dict.fromkeys(["files.reading.Entry", "files.reading.Header"], RECORD),
@@ -101,7 +106,7 @@ def test_an_argument_without_a_table_is_seen():
         if argument in row.make() and not any(tried == argument for tried, _, _ in tries(row))
     }
     allowed = {
-        ("looking.draws.plot_draws", "xlabel"),
+        ("looking.drawings.plot_draws", "xlabel"),
         ("looking.plots.plot_by_layer", "ylabel"),
         ("training.loop.fit", "progress"),
         *CALLABLES_OF_THE_STEPS,

@@ -9,6 +9,14 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from position_references import (
+    resized_by_dinov2,
+    resized_by_dpt,
+    resized_by_google,
+    resized_by_torchvision,
+    resized_by_transformers,
+    resized_with_registers,
+)
 
 from vit_steps import (
     add_position,
@@ -20,6 +28,7 @@ from vit_steps import (
     rotate,
     sincos_position,
 )
+from vit_steps.position_embedding import RESIZES
 
 fixed_budget = settings(max_examples=60, deadline=None, derandomize=True, database=None)
 
@@ -129,9 +138,44 @@ def test_resize_is_timms(old_grid, new_grid, num_prefix):
         table[None], new_size=list(new_grid), old_size=list(old_grid), num_prefix_tokens=num_prefix
     )[0]
     resized = resize_position(table, old_grid, new_grid, num_prefix=num_prefix)
+    assert torch.equal(
+        resized, resize_position(table, old_grid, new_grid, num_prefix=num_prefix, like="timm")
+    )
     assert resized.shape == (num_prefix + new_grid[0] * new_grid[1], 12)
     assert torch.equal(resized[:num_prefix], table[:num_prefix])
     torch.testing.assert_close(resized, expected, atol=1e-6, rtol=0)
+
+
+LIKE = {
+    "transformers": ("transformers", resized_by_transformers),
+    "transformers, DINOv2 with registers": ("timm", resized_with_registers),
+    "DINOv2": ("DINOv2", resized_by_dinov2),
+    "transformers, DPT": ("DPT", resized_by_dpt),
+    "torchvision": ("torchvision", resized_by_torchvision),
+    "Google": ("Google", resized_by_google),
+}
+
+
+@pytest.mark.parametrize(("side", "new_grid"), [(4, (6, 6)), (37, (16, 16)), (7, (5, 5)), (5, (3, 8))])
+@pytest.mark.parametrize("name", LIKE)
+def test_resize_is_what_the_library_itself_does(name, side, new_grid):
+    like, resized_by = LIKE[name]
+    if name == "torchvision" and new_grid[0] != new_grid[1]:
+        pytest.skip("torchvision's images are square")
+    table = torch.randn(1 + side**2, 12)
+    expected = resized_by(table, (side, side), new_grid)
+    resized = resize_position(table, (side, side), new_grid, like=like)
+    torch.testing.assert_close(resized, expected, atol=1e-5, rtol=0)  # of numbers up to about 4, in float32
+    for other in set(RESIZES) - {like}:
+        assert (resize_position(table, (side, side), new_grid, like=other) - expected).abs().max() > 0.01
+
+
+@pytest.mark.usefixtures("doors_only")
+def test_resize_knows_these_libraries():
+    with pytest.raises(ValueError) as caught:  # noqa: PT011 (the whole message is compared)
+        resize_position(TABLE, (4, 4), (6, 6), like="keras")
+    known = "timm, transformers, DINOv2, DPT, torchvision, Google"
+    assert str(caught.value) == f"like must be one of {known}, got 'keras'"
 
 
 def test_resize_keeps_the_class_token_by_default():

@@ -1,6 +1,8 @@
 """Step 3: position embedding. Learned or sine-cosine, resized and compared; or rotary, told to the heads."""
 
 import math
+from functools import partial
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -8,6 +10,23 @@ from jaxtyping import Float
 from torch import Tensor
 
 from vit_steps.doors import door
+
+# How each library fits a table to another grid. timm's way is also that of transformers for DINOv2 with
+# registers. DINOv2's own code stretches by a tenth of a row and a column more, to hide a rounding error
+# (dinov2/models/vision_transformer.py); Google's is scipy.ndimage.zoom with order=1 (vit_jax/checkpoint.py).
+RESIZES = {
+    "timm": partial(F.interpolate, mode="bicubic", antialias=True),
+    "transformers": partial(F.interpolate, mode="bicubic"),
+    "DINOv2": lambda picture, size: F.interpolate(
+        picture,
+        scale_factor=[(new + 0.1) / old for new, old in zip(size, picture.shape[2:], strict=True)],
+        mode="bicubic",
+    ),
+    "DPT": partial(F.interpolate, mode="bilinear"),
+    "torchvision": partial(F.interpolate, mode="bicubic", align_corners=True),
+    "Google": partial(F.interpolate, mode="bilinear", align_corners=True),
+}
+Library = Literal["timm", "transformers", "DINOv2", "DPT", "torchvision", "Google"]
 
 
 @door("number of tokens is at most table max_num_token")
@@ -72,29 +91,32 @@ def resize_position(
     new_grid: tuple[int, int],
     *,
     num_prefix: int = 1,
+    like: Library = "timm",
 ) -> Float[Tensor, "new_tokens dim"]:
-    """Fit a learned table to another grid (ViT paper, section 3.2) by bicubic interpolation, as timm does.
-
-    The paper says "2D interpolation", and its code interpolates linearly.
+    """Fit a learned table to another grid by interpolation in two dimensions (ViT paper, section 3.2).
 
     Args:
         table: ``num_prefix`` rows for tokens that have no place (CLS), then the patches, row-major.
         old_grid: (rows, cols) that the table was learned for.
         new_grid: (rows, cols) that are wanted.
         num_prefix: rows that are kept as they are.
+        like: whose numbers are wanted. All are bicubic but those of DPT (in transformers) and Google; only
+            timm's are antialiased when the grid shrinks; torchvision and Google leave the four corners where
+            they are.
 
     Returns:
-        ``num_prefix + rows * cols`` rows, antialiased when the grid shrinks, the numbers that timm gives.
+        ``num_prefix + rows * cols`` rows.
 
     Raises:
-        ValueError: "table old_tokens 16 is not num_prefix 1 + old_grid rows 4 * old_grid cols 4 = 17".
+        ValueError: "table old_tokens 16 is not num_prefix 1 + old_grid rows 4 * old_grid cols 4 = 17",
+            "like must be one of timm, transformers, DINOv2, DPT, torchvision, Google, got 'keras'".
         TypeError: ``table`` is not a tensor, or a size is not an integer.
     """
     prefix, places = table[:num_prefix], table[num_prefix:]
     picture = places.T.unflatten(1, old_grid)[None]  # N D -> 1 D rows cols
     # On the CPU, torch interpolates neither half nor bfloat16.
     wide = picture.to(torch.promote_types(table.dtype, torch.float32))
-    resized = F.interpolate(wide, size=new_grid, mode="bicubic", antialias=True).to(table.dtype)
+    resized = RESIZES[like](wide, size=new_grid).to(table.dtype)
     return torch.cat([prefix, resized[0].flatten(1).T])
 
 

@@ -12,9 +12,7 @@ from hostile.kinds import FINITE, SAME, WORDS, Kind, constant, constants, of_ten
 from hostile.trial import Row
 from vit_steps import lessons
 from vit_steps.looking import plots
-from vit_steps.looking.block_drawing import plot_block
-from vit_steps.looking.draws import plot_draws
-from vit_steps.looking.map_drawing import plot_map
+from vit_steps.looking.drawings import plot_block, plot_draws, plot_map
 from vit_steps.looking.spread import plot_spread
 from vit_steps.looking.the_way import plot_the_way
 from vit_steps.vit import ViT
@@ -244,10 +242,10 @@ ROWS["looking.spread.plot_spread"] = Row(
 
 
 ROWS |= {
-    "looking.block_drawing.plot_block": Row(
+    "looking.drawings.plot_block": Row(
         plot_block, lambda: dict(ax=ax()), own=AX, seen=drawn, changes=("ax",)
     ),
-    "looking.map_drawing.plot_map": Row(
+    "looking.drawings.plot_map": Row(
         plot_map,
         lambda: dict(attention_map=torch.rand(2, 3), ax=ax(), limit=0.5),
         own=AX | {"limit": LIMIT},
@@ -255,7 +253,7 @@ ROWS |= {
         seen=drawn,
         changes=("ax",),
     ),
-    "looking.draws.plot_draws": Row(
+    "looking.drawings.plot_draws": Row(
         plot_draws,
         lambda: dict(draws={"a": torch.rand(4)}, ax=ax(), xlabel="accuracy"),
         own=AX | {"draws": CURVES},

@@ -72,7 +72,9 @@ CALLS = {
     "split_cls": lambda: dict(tokens=tokens()),
     "add_position": lambda: dict(tokens=tokens(), table=torch.rand(9, 8)),
     "sincos_position": lambda: dict(grid=(2, 3), dim=8, temperature=100.0),
-    "resize_position": lambda: dict(table=torch.rand(7, 8), old_grid=(2, 3), new_grid=(3, 4), num_prefix=1),
+    "resize_position": lambda: dict(
+        table=torch.rand(7, 8), old_grid=(2, 3), new_grid=(3, 4), num_prefix=1, like="Google"
+    ),
     "position_similarity": lambda: dict(table=torch.rand(7, 8)),
     "patch_places": lambda: dict(grid=(2, 3)),
     "rotary_angles": lambda: dict(places=torch.rand(6, 2), head_dim=8, temperature=30.0),

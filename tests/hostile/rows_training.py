@@ -11,6 +11,7 @@ from hostile.kinds import FINITE, Kind, constant, constants
 from hostile.rows_files import BAD_FILES, DAMAGE, IN_NO_FOLDER, NO_VIT, SIZES, model, of_pair, pair, scratch
 from hostile.trial import Row
 from vit_steps import training
+from vit_steps.training.measuring import right_by_class
 
 GENERATOR = constants(None, 0, "text")
 PAIR = of_pair(*pair())
@@ -113,16 +114,19 @@ ROWS = {
         refusals=(*DAMAGE, OSError),
         names={"checkpoint": ""},
     ),
-    "training.measuring.accuracy": Row(
-        training.accuracy,
-        lambda: dict(model=model().eval(), images_and_labels=pair(), batch_size=2),
-        own={
-            "model": {k: v for k, v in NO_VIT.items() if k not in ("on meta", "another module")},
-            "images_and_labels": PAIR,
-        },
-        fine={"images_and_labels": ANY_CLASS},
-        names={"images_and_labels": BOTH_DOORS},
-    ),
+    **{
+        f"training.measuring.{measure.__name__}": Row(
+            measure,
+            lambda: dict(model=model().eval(), images_and_labels=pair(), batch_size=2),
+            own={
+                "model": {k: v for k, v in NO_VIT.items() if k not in ("on meta", "another module")},
+                "images_and_labels": PAIR,
+            },
+            fine={"images_and_labels": ANY_CLASS},
+            names={"images_and_labels": BOTH_DOORS},
+        )
+        for measure in (training.accuracy, right_by_class)
+    },
     "training.augmentation.random_affine": Row(
         training.random_affine,
         lambda: dict(

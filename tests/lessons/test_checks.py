@@ -119,16 +119,6 @@ def test_a_ready_made_function_under_another_name_is_no_answer(say, check, funct
         assert say(check, answer, *more)[1].startswith("wrong: your function")
 
 
-def test_patches_are_not_counted_by_cutting_them(say):
-    def cut(image_size, patch_size, stride):
-        kernel = torch.ones(1, 1, patch_size, patch_size)
-        tokens = image2emb_conv(torch.ones(1, 1, *image_size), kernel, stride)
-        return tokens.shape[1], range(stride, patch_size)
-
-    wanted = "wrong: your function calls image2emb_conv: write it yourself"
-    assert say(lessons.check_overlap, cut) == (False, wanted)
-
-
 def like_pool_mean(pool):
     tokens = torch.randn(2, 5, 8)
     return torch.allclose(pool(tokens), vit_steps.pool_mean(tokens))
@@ -169,6 +159,16 @@ def by_torch(tokens, qkv, proj):
 def test_a_test_that_holds_the_zoo_against_the_ready_made_one_hears_it(say, check, answer, name):
     """What the members of the zoo call themselves is not held against the answer: see RIGHT."""
     assert say(check, answer) == (False, f"wrong: your function calls {name}: write it yourself")
+
+
+def test_patches_are_not_counted_by_cutting_them(say):
+    def cut(image_size, patch_size, stride):
+        kernel = torch.ones(1, 1, patch_size, patch_size)
+        tokens = image2emb_conv(torch.ones(1, 1, *image_size), kernel, stride)
+        return tokens.shape[1], range(stride, patch_size)
+
+    wanted = "wrong: your function calls image2emb_conv: write it yourself"
+    assert say(lessons.check_overlap, cut) == (False, wanted)
 
 
 def test_what_is_called_is_seen_by_whatever_name_and_the_profiler_stays():

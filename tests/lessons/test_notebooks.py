@@ -15,11 +15,16 @@ from matplotlib import pyplot as plt
 ROOT = Path(__file__).parents[2]
 STEPS = ("patch_embedding", "cls_token", "position_embedding", "encoder", "classification")
 NAMES = [f"{number}_{step}" for number, step in enumerate(STEPS, start=1)]
+EXCURSIONS = ["a_looking_inside"]
 MEGABYTE = 2**20
 
 
+def path_of(name: str) -> Path:
+    return ROOT / "notebooks" / ("beyond" if name in EXCURSIONS else "") / f"{name}.ipynb"
+
+
 def read(name: str):
-    return nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4)
+    return nbformat.read(path_of(name), as_version=4)
 
 
 def code_cells(notebook) -> list:
@@ -34,13 +39,14 @@ def draws(cell) -> bool:
     return "show_figure(" in cell.source
 
 
-@pytest.fixture(params=NAMES)
+@pytest.fixture(params=[*NAMES, *EXCURSIONS])
 def notebook(request):
     return read(request.param)
 
 
-def test_the_five_lessons_and_no_others():
+def test_the_five_lessons_and_the_excursions_and_no_others():
     assert sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb")) == NAMES
+    assert sorted(path.stem for path in (ROOT / "notebooks" / "beyond").glob("*.ipynb")) == EXCURSIONS
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -118,9 +124,9 @@ def test_headings_go_down_one_level_at_a_time(notebook):
     assert all(level <= before + 1 for before, level in pairwise(levels))
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [*NAMES, *EXCURSIONS])
 def test_a_lesson_is_small_enough_for_git(name):
-    assert (ROOT / "notebooks" / f"{name}.ipynb").stat().st_size < MEGABYTE
+    assert path_of(name).stat().st_size < MEGABYTE
 
 
 def test_no_path_of_a_machine(notebook):
@@ -152,9 +158,10 @@ def test_a_lesson_shows_live_source_and_compares(notebook):
 
 def test_a_lesson_opens_and_closes_like_the_others(notebook):
     first, last = notebook.cells[0].source, notebook.cells[-1].source
-    assert re.match(r"# [1-5] · \w", first)
+    assert re.match(r"# [1-5A-Z] · \w", first)
     assert "You will be able to" in first
-    assert "plot_the_way(" in "".join(cell.source for cell in notebook.cells[:3])
+    is_excursion = first[2].isalpha()
+    assert is_excursion or "plot_the_way(" in "".join(cell.source for cell in notebook.cells[:3])
     recap = next(cell.source for cell in notebook.cells if cell.source.startswith("## What you have seen"))
     assert len(re.findall(r"^\d\. ", recap.partition("**Try it**")[0], flags=re.M)) == 5
     assert ".ipynb)" in last
@@ -183,11 +190,12 @@ def test_a_solution_is_folded_away_runs_only_when_it_is_copied_and_is_right(name
         assert capsys.readouterr().out.splitlines()[-1].startswith("right: "), each
 
 
-def test_links_between_lessons_lead_somewhere(notebook):
-    for cell in notebook.cells:
+@pytest.mark.parametrize("name", [*NAMES, *EXCURSIONS])
+def test_links_between_lessons_lead_somewhere(name):
+    for cell in read(name).cells:
         if cell.cell_type == "markdown":
             for target in re.findall(r"\]\(([^)#:]+)\)", cell.source):
-                assert (ROOT / "notebooks" / target).exists(), target
+                assert (path_of(name).parent / target).exists(), target
 
 
 def test_nothing_of_the_run_is_stored(notebook):

@@ -4,9 +4,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from vit_steps.looking.block_drawing import plot_block
-from vit_steps.looking.draws import plot_draws
-from vit_steps.looking.map_drawing import plot_map
+from vit_steps.looking.drawings import plot_block, plot_draws, plot_map
 
 
 @pytest.fixture

@@ -29,7 +29,7 @@ def test_marks_are_means_and_bars_standard_deviations(ax):
         heights = [statistics.mean(map(float, tries)) for tries in found.values()]
         spreads = [statistics.stdev(map(float, tries)) if len(tries) > 1 else 0 for tries in found.values()]
         marks, _, (bars,) = artist
-        np.testing.assert_allclose(marks.get_ydata(), heights)
+        np.testing.assert_allclose(np.asarray(marks.get_ydata(), float), heights)
         lengths = [float(segment[1][1] - segment[0][1]) for segment in bars.get_segments()]
         np.testing.assert_allclose(lengths, [2 * spread for spread in spreads], atol=1e-5)
     assert ax.get_ylabel() == "percent"

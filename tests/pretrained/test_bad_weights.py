@@ -118,8 +118,13 @@ def test_a_distilled_deit_is_refused(tmp_path):
     import timm
 
     model = timm.create_model("deit_tiny_distilled_patch16_224", depth=1, img_size=32)
-    with pytest.raises(KeyError, match=r"dist_token.* distilled DeiT reads two extra tokens"):
+    with pytest.raises(
+        ValueError, match=r"deit_tiny_distilled_patch16_224.* distilled DeiT reads two extra tokens"
+    ):
         load_pretrained(save_timm(tmp_path, model))
+    (tmp_path / "config.json").unlink()
+    with pytest.raises(KeyError, match=r"dist_token.* distilled DeiT reads two extra tokens"):
+        load_pretrained(tmp_path)
 
 
 def test_wrong_shapes_are_named(tmp_path):
@@ -144,7 +149,7 @@ NO_SOURCE = "and it is no Hub name such as 'owner/name'"
         ("a/b/c", FileNotFoundError, f"there is no file or folder a/b/c, {NO_SOURCE}"),
         ("vit_base", FileNotFoundError, f"there is no file or folder vit_base, {NO_SOURCE}"),
         (Path("google/vit"), FileNotFoundError, f"there is no file or folder google/vit, {NO_SOURCE}"),
-        (__file__, ValueError, f"{__file__} is none of the files that are read here (.safetensors, .npz, .pth, .pt, .bin)"),
+        (__file__, ValueError, f"{__file__} is none of the files that are read here (.safetensors, .npz, .pth, .pt, .bin, .ckpt, .pth.tar, .index.json)"),
         (3, TypeError, "source must be a path or a Hub name, not int"),
     ],
 )  # fmt: skip
@@ -157,7 +162,7 @@ def test_a_source_that_is_not_there_is_named(source, error, message, monkeypatch
 
 
 def test_a_folder_without_weights_or_with_too_many_is_refused(tmp_path):
-    files = ".safetensors, .npz, .pth, .pt, .bin"
+    files = ".safetensors, .npz, .pth, .pt, .bin, .ckpt, .pth.tar, .index.json"
     assert refusal(tmp_path, FileNotFoundError) == f"FOLDER holds no file with weights ({files})"
     for name in ("b.npz", "a.pth"):
         (tmp_path / name).touch()

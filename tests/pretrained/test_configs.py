@@ -1,6 +1,5 @@
 # ruff: noqa: E501 (one line for each wrong input)
 import json
-from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -40,20 +39,24 @@ def test_a_config_that_does_not_fit_is_refused(tmp_path, key):
     [
         ("{", "FOLDER/config.json is no JSON: Expecting property name enclosed in double quotes: line 1 column 2 (char 1)"),
         ("[]", "FOLDER/config.json must hold a JSON object, not list"),
-        ('{"model_type": "bert"}', "FOLDER/config.json is neither timm's nor that of a Hugging Face ViT"),
+        ('{"name": "bert"}', "FOLDER/config.json is neither timm's nor that of a Hugging Face ViT"),
+        ('{"model_type": "bert"}', "the model_type 'bert' is none that is known here to be a ViT such as this"),
+        ('{"model_type": ["vit"]}', "the model_type ['vit'] is none that is known here to be a ViT such as this"),
+        ('{"architecture": "resnet50"}', "the architecture 'resnet50' is none that is known here to be a ViT such as this"),
+        ('{"architecture": []}', "the architecture [] is none that is known here to be a ViT such as this"),
         ('{"hidden_size": 128, "id2label": {"0": "cat"}}', "the config names 1 classes, the head has 5"),
-        ('{"architecture": "vit", "global_pool": "map"}', "the config says global_pool 'map', only 'token' or 'avg' will do"),
-        ('{"architecture": "vit", "model_args": {"act_layer": "silu"}}', "the config says act_layer 'silu', only 'gelu' will do"),
-        ('{"architecture": "vit", "pretrained_cfg": {"crop_mode": "border"}}', "the config says crop_mode 'border', only 'center' or 'squash' will do"),
-        ('{"architecture": "vit", "num_features": 96}', "the config says dim 96, the weights have 128"),
-        ('{"architecture": "vit", "input_size": [1, 40, 40]}', "the config says channels 1, the weights have 3"),
+        ('{"architecture": "vit_base_patch16_224", "global_pool": "map"}', "the config says global_pool 'map', only 'token' or 'avg' will do"),
+        ('{"architecture": "vit_base_patch16_224", "model_args": {"act_layer": "silu"}}', "the config says act_layer 'silu', only 'gelu' will do"),
+        ('{"architecture": "vit_base_patch16_224", "pretrained_cfg": {"crop_mode": "border"}}', "the config says crop_mode 'border', only 'center' or 'squash' will do"),
+        ('{"architecture": "vit_base_patch16_224", "num_features": 96}', "the config says dim 96, the weights have 128"),
+        ('{"architecture": "vit_base_patch16_224", "input_size": [1, 40, 40]}', "the config says channels 1, the weights have 3"),
         ('{"pretrained_cfg": {"input_size": [3, 64, 40]}}', "the config says image_size (64, 40), the position table has 25 patches"),
-        ('{"architecture": "vit", "model_args": {"img_size": "big"}}', "image_size must be one number or (height, width), got 'big'"),
-        ('{"architecture": "vit", "label_names": {"0": "cat", "2": "dog"}}', "label_names must name the classes 0 to 1, '1' is missing"),
-        ('{"architecture": "vit", "pretrained_cfg": 3}', "FOLDER/config.json is not built as configs are: AttributeError(\"'int' object has no attribute 'get'\")"),
-        ('{"architecture": "vit", "model_args": [1]}', "FOLDER/config.json is not built as configs are: TypeError(\"'list' object is not a mapping\")"),
+        ('{"architecture": "vit_base_patch16_224", "model_args": {"img_size": "big"}}', "image_size must be one number or (height, width), got 'big'"),
+        ('{"architecture": "vit_base_patch16_224", "label_names": {"0": "cat", "2": "dog"}}', "label_names must name the classes 0 to 1, '1' is missing"),
+        ('{"architecture": "vit_base_patch16_224", "pretrained_cfg": 3}', "FOLDER/config.json is not built as configs are: AttributeError(\"'int' object has no attribute 'get'\")"),
+        ('{"architecture": "vit_base_patch16_224", "model_args": [1]}', "FOLDER/config.json is not built as configs are: TypeError(\"'list' object is not a mapping\")"),
         ('{"hidden_size": 128, "id2label": 7}', "FOLDER/config.json is not built as configs are: AttributeError(\"'int' object has no attribute 'items'\")"),
-        ('{"architecture": [], "pretrained_cfg": {"interpolation": [1]}}', "interpolation must be one of nearest, lanczos, bilinear, bicubic, box, hamming, got '[1]'"),
+        ('{"pretrained_cfg": {"interpolation": [1]}}', "interpolation must be one of nearest, lanczos, bilinear, bicubic, box, hamming, got '[1]'"),
         ('{"hidden_size": 128, "image_size": "big"}', "image_size must be one number or (height, width), got 'big'"),
         ('{"hidden_size": 128, "image_size": [40]}', "image_size must be one number or (height, width), got [40]"),
         ('{"hidden_size": 128, "image_size": [40, 40.0]}', "image_size must be one number or (height, width), got [40, 40.0]"),
@@ -67,19 +70,47 @@ def test_a_config_that_cannot_be_read_is_refused(tmp_path, text, message):
 
 
 PROCESSOR = "preprocessor_config.json"
+NEITHER = "neither height and width nor shortest_edge"
+UNKNOWN = "and how that prepares images is not known here (ViT, DeiT, Bit, CLIP, Siglip, Blip, Beit, Flava, DPT are)"
+# These crop or resize in ways of their own.
+OTHER_PROCESSORS = [
+    "ConvNext",
+    "PoolFormer",
+    "Levit",
+    "EfficientNet",
+    "Perceiver",
+    "MobileViT",
+    "Siglip2",
+    "VideoMAE",
+    "My",
+]
 
 
 @pytest.mark.parametrize(
     ("processor", "message"),
     [
+        ({"do_resize": None}, "the config says do_resize False, only True will do"),
         ({"do_resize": False}, "the config says do_resize False, only True will do"),
         ({"do_rescale": False}, "the config says do_rescale False, only True will do"),
         ({"rescale_factor": 1.0}, "the config says rescale_factor 1.0, only 0.00392156862745098 will do"),
         ({"size": {"shortest_edge": 40}}, f"{PROCESSOR} resizes the shorter side and crops nothing: no fixed size"),
-        ({"size": {"longest_edge": 40}}, f"{PROCESSOR} says size {{'longest_edge': 40}}, crop_size {{'longest_edge': 40}}: not in whole pixels"),
-        ({"size": 0}, f"{PROCESSOR} says size {{'height': 0, 'width': 0}}, crop_size {{'height': 0, 'width': 0}}: not in whole pixels"),
+        ({"size": {"longest_edge": 40}}, f"{PROCESSOR} says size {{'longest_edge': 40}}: {NEITHER}"),
+        ({"size": {"shortest_edge": 40, "longest_edge": 50}}, f"{PROCESSOR} says size {{'shortest_edge': 40, 'longest_edge': 50}}: {NEITHER}"),
+        ({"size": 0}, f"{PROCESSOR} says size {{'height': 0, 'width': 0}}: {NEITHER}"),
+        ({"size": 40.0}, f"{PROCESSOR} says size 40.0: {NEITHER}"),
+        ({"size": 20_000}, f"{PROCESSOR} says size {{'height': 20000, 'width': 20000}}: more than 10,000 pixels"),
+        ({"size": 40, "do_center_crop": True}, f"{PROCESSOR} says crop_size None: {NEITHER}"),
+        ({"size": 40, "do_center_crop": True, "crop_size": {"shortest_edge": 40}}, f"{PROCESSOR} resizes the shorter side and crops nothing: no fixed size"),
         ({"size": 50, "crop_size": {"height": 40, "width": 30}, "do_center_crop": True}, f"{PROCESSOR} crops size {{'height': 50, 'width': 50}} to {{'height': 40, 'width': 30}}, which is another shape"),
-        ({"size": 40, "crop_size": 50, "do_center_crop": True}, "crop_pct must lie in [0, 1], got 1.25"),
+        ({"size": 40, "crop_size": 50, "do_center_crop": True}, f"{PROCESSOR} crops size {{'height': 40, 'width': 40}} to {{'height': 50, 'width': 50}}, which is more than there is"),
+        ({"size": 40, "do_pad": True}, "the config says do_pad True, only False will do"),
+        ({"image_processor_type": "DPTImageProcessor", "size": 40, "keep_aspect_ratio": True}, "the config says keep_aspect_ratio True, only False will do"),
+        ({"image_processor_type": "DPTImageProcessor", "size": 40, "ensure_multiple_of": 8}, "the config says ensure_multiple_of 8, only 1 will do"),
+        ({"size": 36}, "image_size height 36 is not a multiple of patch_size 8"),
+        *(({"image_processor_type": f"{kind}ImageProcessor"}, f"{PROCESSOR} is for '{kind}ImageProcessor', {UNKNOWN}") for kind in OTHER_PROCESSORS),
+        ({"feature_extractor_type": "ConvNextFeatureExtractor"}, f"{PROCESSOR} is for 'ConvNextFeatureExtractor', {UNKNOWN}"),
+        ({"size": None}, f"{PROCESSOR} says size None: {NEITHER}"),
+        ({"size": 40, "resample": None}, "interpolation must be one of nearest, lanczos, bilinear, bicubic, box, hamming, got 'resample None'"),
         ({"size": 40, "resample": 9}, "interpolation must be one of nearest, lanczos, bilinear, bicubic, box, hamming, got 'resample 9'"),
     ],
 )  # fmt: skip
@@ -89,42 +120,9 @@ def test_a_preparation_that_we_do_not_have_is_refused(tmp_path, processor, messa
     assert refusal(tmp_path) == message
 
 
-VIT, BIT, DEIT = ({"image_processor_type": f"{kind}ImageProcessor"} for kind in ("ViT", "Bit", "DeiT"))
-
-
-@pytest.mark.parametrize(
-    ("processor", "crop_pct", "squash", "interpolation"),
-    [
-        ({}, 1, True, "bilinear"),
-        ({"do_center_crop": True, "crop_size": 112}, Fraction(112, 224), True, "bilinear"),
-        ({"do_center_crop": True, "size": 256}, Fraction(224, 256), True, "bilinear"),
-        (VIT | {"size": 1}, 1, True, "bilinear"),
-        (BIT | {"size": 256, "crop_size": 192}, Fraction(192, 256), False, "bicubic"),
-        (BIT | {"size": 256}, Fraction(224, 256), False, "bicubic"),
-        (DEIT | {"size": 256}, Fraction(224, 256), True, "bicubic"),
-        (
-            {"feature_extractor_type": "DeiTFeatureExtractor", "size": 256},
-            Fraction(224, 256),
-            True,
-            "bicubic",
-        ),
-        (DEIT | {"size": 256, "do_center_crop": False}, 1, True, "bicubic"),
-    ],
-)
-def test_what_a_preparation_does_not_say_is_what_its_class_does(processor, crop_pct, squash, interpolation):
-    known = _hugging_face_preprocess(processor)
-    assert known == {
-        "mean": None,
-        "std": None,
-        "crop_pct": crop_pct,
-        "squash": squash,
-        "interpolation": interpolation,
-        "floor": True,
-    }
-
-
 def test_without_normalisation_nothing_is_subtracted():
-    known = _hugging_face_preprocess({"do_normalize": False, "image_mean": [0.5] * 3, "image_std": [0.5] * 3})
+    processor = {"do_normalize": False, "image_mean": [0.5] * 3, "image_std": [0.5] * 3}
+    known = _hugging_face_preprocess(processor, {"model_type": "vit"})
     assert (known["mean"], known["std"]) == ((0, 0, 0), (1, 1, 1))
 
 
@@ -148,7 +146,7 @@ def test_what_timm_does_not_say_is_what_it_does():
 )
 def test_timms_config_tells_the_image_size_and_the_heads(tmp_path, beside, image_size, num_heads):
     save_file(timm_vit(SIZE, torch.float32).weights, tmp_path / "model.safetensors")
-    (tmp_path / "config.json").write_text(json.dumps({"architecture": "vit"} | beside))
+    (tmp_path / "config.json").write_text(json.dumps({"architecture": "vit_base_patch16_224"} | beside))
     model = load_pretrained(tmp_path).model
     assert (model.image_size, model.config["num_heads"]) == (image_size, num_heads)
 
@@ -160,7 +158,11 @@ def test_timms_config_tells_the_image_size_and_the_heads(tmp_path, beside, image
 )
 def test_timms_names_stand_where_a_description_is_missing(tmp_path, names):
     save_file(timm_vit(SQUARE, torch.float32).weights, tmp_path / "model.safetensors")
-    config = {"architecture": "vit", "label_names": names, "label_descriptions": {"n1": "goldfish"}}
+    config = {
+        "architecture": "vit_base_patch16_224",
+        "label_names": names,
+        "label_descriptions": {"n1": "goldfish"},
+    }
     (tmp_path / "config.json").write_text(json.dumps(config))
     assert load_pretrained(tmp_path).labels == ["n0", "goldfish", "n2", "n3", "n4"]
 

@@ -361,9 +361,10 @@ def test_timms_own_loader_resizes_to_the_same_numbers(tmp_path):
 
 
 def test_a_grid_that_is_no_square_is_asked_for(tmp_path):
-    save_file(timm_vit(SIZE, torch.float32).weights, tmp_path / "vit.safetensors")
-    with pytest.raises(ValueError, match="24 patches, which is no square: give image_size"):
+    weights = timm_vit(SIZE._replace(image_size=(24, 48)), torch.float32).weights
+    save_file(weights, tmp_path / "vit.safetensors")
+    with pytest.raises(ValueError, match="18 patches, which is no square: give image_size"):
         load_pretrained(tmp_path)
-    with pytest.raises(ValueError, match="24 patches, which is no square: give image_size"):
+    with pytest.raises(ValueError, match="18 patches, which is no square: give image_size"):
         load_pretrained(tmp_path, image_size=(40, 40))
-    assert load_pretrained(tmp_path, image_size=(32, 48)).model.grid == (4, 6)
+    assert load_pretrained(tmp_path, image_size=(24, 48)).model.grid == (3, 6)

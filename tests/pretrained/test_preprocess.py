@@ -2,6 +2,7 @@
 import json
 import math
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,8 +10,11 @@ import torch
 from PIL import Image
 from skimage import data
 
-from vit_steps.pretrained.configs import _hugging_face_preprocess, _timm_preprocess
+from vit_steps.pretrained.configs import PROCESSOR_OF, _hugging_face_preprocess, _timm_preprocess
+from vit_steps.pretrained.configs import PROCESSORS as CLASSES
+from vit_steps.pretrained.dialects import GOOGLE, TORCHVISION
 from vit_steps.pretrained.preprocess import Preprocess
+from vit_steps.pretrained.unsaid import unsaid_preparation
 
 # Rounding of the float32 arithmetic after the resize: no pixel may be off by one of 255 levels.
 ROUNDING = 1e-5
@@ -92,17 +96,57 @@ PROCESSORS = {
 }
 
 
+def _processor_of(folder: Path, processor: dict, model_type: str) -> tuple[object, Preprocess]:
+    """transformers' own, and ours."""
+    from transformers import AutoImageProcessor
+
+    config = {"model_type": model_type}
+    (folder / "preprocessor_config.json").write_text(json.dumps(processor))
+    (folder / "config.json").write_text(json.dumps(config))
+    theirs = AutoImageProcessor.from_pretrained(folder, backend="pil")
+    return theirs, Preprocess(**_hugging_face_preprocess(processor, config))
+
+
 @pytest.mark.parametrize("photo", PHOTOS, ids=lambda photo: f"{photo.height}x{photo.width}")
 @pytest.mark.parametrize("name", PROCESSORS)
 def test_the_same_pixels_as_hugging_faces_own_processor(tmp_path, name, photo):
-    from transformers import AutoImageProcessor
+    theirs, ours = _processor_of(tmp_path, PROCESSORS[name], "vit")
+    assert _gap(ours(photo), theirs(photo, return_tensors="pt").pixel_values) < ROUNDING
 
-    (tmp_path / "preprocessor_config.json").write_text(json.dumps(PROCESSORS[name]))
-    (tmp_path / "config.json").write_text('{"model_type": "vit"}')
-    processor = AutoImageProcessor.from_pretrained(tmp_path, backend="pil")
-    theirs = processor(photo, return_tensors="pt").pixel_values
-    ours = Preprocess(size=tuple(theirs.shape[2:]), **_hugging_face_preprocess(PROCESSORS[name]))(photo)
-    assert _gap(ours, theirs) < ROUNDING
+
+# Processors that say no more than these: the rest is what the class does.
+SILENT = [
+    *({"image_processor_type": f"{kind}ImageProcessor"} for kind in CLASSES),
+    {"image_processor_type": "CLIPImageProcessorFast", "do_convert_rgb": None},
+    {"image_processor_type": "BitImageProcessor", "default_to_square": True},
+    {"image_processor_type": "ViTImageProcessor", "default_to_square": False},
+    {"image_processor_type": "BitImageProcessorPil", "image_mean": None, "do_normalize": None},
+    {"image_processor_type": "DeiTImageProcessor", "crop_size": None, "do_center_crop": None},
+    {"feature_extractor_type": "CLIPFeatureExtractor", "size": 60, "crop_size": 48},
+    {"feature_extractor_type": "DeiTFeatureExtractor", "size": 60, "crop_size": 48},
+    {"feature_extractor_type": "DeiTFeatureExtractor", "do_center_crop": False},
+    {"image_processor_type": "ViTImageProcessor", "size": [48, 96]},
+    {"image_processor_type": "ViTImageProcessor", "size": {"shortest_edge": 60}, "do_center_crop": True, "crop_size": 48},
+    {"image_processor_type": "BitImageProcessor", "size": {"height": 60, "width": 80}, "crop_size": {"height": 48, "width": 64}},
+    {"image_processor_type": "BlipImageProcessor", "size": 48, "resample": 2},
+    {"image_processor_type": "SiglipImageProcessor", "size": {"height": 60, "width": 48}},
+    {"image_processor_type": "BeitImageProcessor", "do_center_crop": True, "size": 256, "do_reduce_labels": True},
+    {"image_processor_type": "FlavaImageProcessor", "size": 48, "crop_size": 32},
+    {"image_processor_type": "DPTImageProcessor", "size": 48, "ensure_multiple_of": 1, "keep_aspect_ratio": False},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("processor", SILENT, ids=str)
+def test_what_a_processor_does_not_say_is_what_its_class_does(tmp_path, processor):
+    theirs, ours = _processor_of(tmp_path, processor, "vit")
+    for photo in (_photo(), _photo(97, 97)):
+        assert _gap(ours(photo), theirs(photo, return_tensors="pt").pixel_values) < ROUNDING
+
+
+@pytest.mark.parametrize("model_type", PROCESSOR_OF)
+def test_a_processor_without_a_name_is_that_of_the_model(tmp_path, model_type):
+    theirs, ours = _processor_of(tmp_path, {"do_normalize": True}, model_type)
+    assert _gap(ours(_photo()), theirs(_photo(), return_tensors="pt").pixel_values) < ROUNDING
 
 
 TIMM = {
@@ -136,14 +180,76 @@ def test_the_same_pixels_as_timms_own_transform(name, photo):
     assert _gap(ours, theirs) < ROUNDING
 
 
-@pytest.mark.parametrize("photo", PHOTOS, ids=lambda photo: f"{photo.height}x{photo.width}")
-def test_the_same_pixels_as_torchvisions_preset(photo):
-    from torchvision.transforms._presets import ImageClassification
+# By torchvision's name of a model: our sizes, and the name of its weights that a file of that name has, or None.
+TORCHVISION_WEIGHTS = {
+    ("vit_b_16", "IMAGENET1K_V1"): (768, 16, 224, "vit_b_16-c867db91.pth"),
+    ("vit_b_16", "IMAGENET1K_SWAG_E2E_V1"): (768, 16, 384, "mine.pth"),
+    ("vit_b_16", "IMAGENET1K_SWAG_LINEAR_V1"): (768, 16, 224, "vit_b_16_lc_swag-4e70ced5.pth"),
+    ("vit_b_32", "IMAGENET1K_V1"): (768, 32, 224, "mine.pth"),
+    ("vit_l_16", "IMAGENET1K_V1"): (1024, 16, 224, "vit_l_16-852ce7e3.pth"),
+    ("vit_l_16", "IMAGENET1K_SWAG_E2E_V1"): (1024, 16, 512, "mine.pth"),
+    ("vit_l_16", "IMAGENET1K_SWAG_LINEAR_V1"): (1024, 16, 224, "vit_l_16_lc_swag-4d563306.pth"),
+    ("vit_l_32", "IMAGENET1K_V1"): (1024, 32, 224, "mine.pth"),
+    ("vit_h_14", "IMAGENET1K_SWAG_E2E_V1"): (1280, 14, 518, "mine.pth"),
+    ("vit_h_14", "IMAGENET1K_SWAG_LINEAR_V1"): (1280, 14, 224, "mine.pth"),
+}
 
-    from vit_steps.pretrained.dialects import TORCHVISION
 
-    theirs = ImageClassification(crop_size=224)(photo)[None]
-    assert _gap(Preprocess(size=(224, 224), **TORCHVISION.preprocess)(photo), theirs) < ROUNDING
+@pytest.mark.parametrize(("model", "weights"), TORCHVISION_WEIGHTS)
+def test_the_same_pixels_as_torchvisions_own_transforms(model, weights):
+    from torchvision.models import get_model_weights
+
+    dim, patch_size, side, file = TORCHVISION_WEIGHTS[model, weights]
+    published = get_model_weights(model)[weights]
+    assert file in ("mine.pth", published.url.rsplit("/", 1)[1])
+    sizes = {"dim": dim, "patch_size": patch_size}
+    known, assumed = unsaid_preparation(TORCHVISION, sizes, (side, side), file)
+    assert assumed is None
+    for photo in (_photo(), _photo(250, 101)):
+        ours = Preprocess(size=(side, side), **known)(photo)
+        assert _gap(ours, published.transforms()(photo)[None]) < ROUNDING
+
+
+def test_all_of_torchvisions_weights_are_known():
+    from torchvision.models import get_model_weights, list_models
+
+    names = [name for name in list_models() if name.startswith("vit_")]
+    assert {(name, each.name) for name in names for each in get_model_weights(name)} == {*TORCHVISION_WEIGHTS}
+
+
+@pytest.mark.parametrize(
+    ("sizes", "side", "file", "has"),
+    [
+        ({"dim": 768, "patch_size": 16}, 224, "mine.pth", "IMAGENET1K_V1 and IMAGENET1K_SWAG_LINEAR_V1 have"),
+        ({"dim": 1024, "patch_size": 16}, 224, "vit.pth", "IMAGENET1K_V1 and IMAGENET1K_SWAG_LINEAR_V1 have"),
+        ({"dim": 768, "patch_size": 16}, 240, "vit_b_16-c867db91.pth", "no weights of its own has"),
+        ({"dim": 128, "patch_size": 8}, 40, "mine.pth", "no weights of its own has"),
+    ],
+)
+def test_what_torchvisions_shapes_do_not_tell_is_said_to_be_assumed(sizes, side, file, has):
+    from torchvision.models import ViT_B_16_Weights, ViT_L_16_Weights
+
+    known, assumed = unsaid_preparation(TORCHVISION, sizes, (side, side), file)
+    assert has in assumed
+    assert "IMAGENET1K_V1, resized bilinearly with a margin" in assumed
+    if side == 224:
+        weights = (ViT_L_16_Weights if sizes["dim"] == 1024 else ViT_B_16_Weights).IMAGENET1K_V1
+        ours = Preprocess(size=(224, 224), **known)(_photo())
+        assert _gap(ours, weights.transforms()(_photo())[None]) < ROUNDING
+
+
+@pytest.mark.parametrize("name", ["vit_base_patch16_224.augreg_in21k_ft_in1k", "vit_base_patch16_384.augreg_in21k_ft_in1k", "vit_large_patch32_384.orig_in21k_ft_in1k", "vit_tiny_patch16_384.augreg_in21k_ft_in1k"])  # fmt: skip
+def test_googles_arrays_are_prepared_as_timm_prepares_for_them(name):
+    import timm
+    from timm.data import create_transform, resolve_data_config
+
+    config = resolve_data_config({}, pretrained_cfg=timm.models.get_pretrained_cfg(name).to_dict())
+    size = tuple(config["input_size"][1:])
+    known, assumed = unsaid_preparation(GOOGLE, {"dim": 768, "patch_size": 16}, size, "vit.npz")
+    assert assumed is None
+    for photo in (_photo(), _photo(250, 101)):
+        theirs = create_transform(**config, is_training=False)(photo)[None]
+        assert _gap(Preprocess(size=size, **known)(photo), theirs) < ROUNDING
 
 
 def _squash(**options: object) -> Preprocess:
@@ -196,9 +302,9 @@ def test_undo_shows_the_colours_that_the_model_sees():
 
 
 def test_another_size_keeps_the_share_of_the_crop():
-    known = _hugging_face_preprocess(PROCESSORS["DINOv2"])
+    known = _hugging_face_preprocess(PROCESSORS["DINOv2"], {})
     assert known["crop_pct"] == Fraction(224, 256)
-    assert Preprocess(size=(518, 518), **known)._resized(300, 400) == (592, 789)
+    assert Preprocess(**known | {"size": (518, 518)})._resized(300, 400) == (592, 789)
 
 
 def test_weights_that_do_not_say_their_mean_ask_for_it():

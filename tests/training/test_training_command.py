@@ -37,9 +37,9 @@ def test_help_has_examples(capsys):
 def test_the_examples_of_the_help_are_read_by_its_parser():
     lines = command.EXAMPLES.replace("\\\n", " ").splitlines()
     commands = [line.split("vit_steps.training")[1] for line in lines if "vit_steps.training" in line]
-    assert len(commands) == 5
+    assert len(commands) == 7
     for words in commands:
-        command._parser().parse_args(shlex.split(words))
+        command._parse(command._parser(), shlex.split(words))
 
 
 def test_the_command_says_what_it_will_do_trains_tests_and_writes(tmp_path, capsys):
@@ -54,7 +54,9 @@ def test_the_command_says_what_it_will_do_trains_tests_and_writes(tmp_path, caps
     model, notes = load_checkpoint(out), read_notes(out)
     assert f"{sum(p.numel() for p in model.parameters()):,} parameters" in lines[2]
     assert "images per second" in lines[6]
-    assert lines[-1].startswith(f"accuracy in test {notes['test_accuracy']:.2%}")
+    assert lines[-2].startswith(f"accuracy in test {notes['test_accuracy']:.2%}")
+    assert lines[-1].startswith("by class, the worst first: ")
+    assert lines[-1].count(" of ") == 10
     assert "epoch 2/2" in shown.err
     assert accuracy(model, load_digits_images("test")) == notes["test_accuracy"]
     assert accuracy(model, load_digits_images("valid")) == notes["valid_accuracy"]
@@ -78,6 +80,40 @@ def test_the_command_learns_a_folder_of_images(tmp_path, capsys):
     assert "accuracy in test 100.00% (5 of 5 images)" in capsys.readouterr().out
     assert read_notes(out)["classes"] == ["blue", "red"]
     assert load_checkpoint(out).config["num_classes"] == 2
+
+
+def paint(folder, **counts):
+    """Plain pictures, as many as said of each class, all of one grey."""
+    from PIL import Image
+
+    for name, count in counts.items():
+        (folder / name).mkdir(parents=True)
+        for number in range(count):
+            Image.new("L", (9, 8), 100).save(folder / name / f"{number}.png")
+
+
+def test_the_report_names_the_worst_class_and_says_when_nothing_was_learned(tmp_path, capsys):
+    paint(tmp_path / "pets", cat=60, pug=4, dog=10)
+    words = f"--data {tmp_path}/pets --image-size 8 --dim 16 --depth 1 --epochs 1 --channels 1"
+    assert main([*words.split(), "--out", str(tmp_path / "model.safetensors")]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    # One grey for all: whatever the model answers, it answers for all of them.
+    assert (
+        lines[-2]
+        == "by class, the worst first: dog: 0.00% (0 of 2), pug: 0.00% (0 of 1), cat: 100.00% (12 of 12)"
+    )
+    assert lines[-1] == "this is no better than always answering the commonest class, cat: 80.00% (12 of 15)"
+    assert lines[-3] == "accuracy in test 80.00% (12 of 15 images)"
+
+
+def test_the_report_of_many_classes_shows_the_worst_ten():
+    counts = {label: (label, 12) for label in range(12)}
+    lines = command._tested(counts, tuple("abcdefghijkl")).splitlines()
+    assert lines[1].startswith("by class, the worst first: a: 0.00% (0 of 12), b: 8.33% (1 of 12), ")
+    assert lines[1].endswith("j: 75.00% (9 of 12), and 2 more")
+    assert len(lines) == 2
+    assert len(command._tested({0: (5, 9), 1: (5, 9)}, ("a", "b")).splitlines()) == 2
+    assert len(command._tested({0: (4, 9), 1: (5, 9)}, ("a", "b")).splitlines()) == 3
 
 
 @pytest.mark.parametrize(
@@ -161,7 +197,7 @@ def test_who_cuts_the_test_short_keeps_the_model(tmp_path, monkeypatch):
     def press(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(command, "accuracy", press)
+    monkeypatch.setattr(command, "right_by_class", press)
     with pytest.raises(KeyboardInterrupt):
         main([*SHORT, "--out", str(tmp_path / "model.safetensors")])
     assert "test_accuracy" not in read_notes(tmp_path / "model.safetensors")

@@ -46,7 +46,8 @@ def removal_curve(
 
     Raises:
         ValueError: "order of image 3 does not hold each of the patches 0 to 15 once",
-            "order has 15 patches, the model has 16", "model pools the mean of the patches, not its CLS token".
+            "order has 15 patches, the model has 16", "model pools the mean of the patches, not its CLS
+            token".
         TypeError: an argument is not a tensor of the right dtype, or "model must be a ViT, not Linear".
     """
     with torch.no_grad():

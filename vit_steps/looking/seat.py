@@ -12,7 +12,7 @@ Images = Float[Tensor, "batch channels height width"]
 
 
 @door()
-def cls_by_block(model: ViT, images: Images) -> Float[Tensor, "blocks+1 batch dim"]:
+def cls_by_block(model: ViT, images: Images) -> Float[Tensor, "stops batch dim"]:
     """The CLS token as it enters the first block, and as it leaves each of them.
 
     Raises:

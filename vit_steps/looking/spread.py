@@ -30,7 +30,7 @@ def plot_spread(values: Mapping, ax: Axes, *, ylabel: str, title: str = "") -> l
     groups, artists = list(next(iter(tries.values()))), []
     shifts = WIDTH * ((np.arange(len(tries)) + 0.5) / len(tries) - 0.5)
     for (name, found), shift, marker in zip(tries.items(), shifts, cycle("osD^vPX"), strict=False):
-        means, spreads = zip(*[(each.mean(), _spread(each)) for each in found.values()], strict=True)
+        means, spreads = zip(*[(float(each.mean()), _spread(each)) for each in found.values()], strict=True)
         places = np.arange(len(groups)) + shift
         artists.append(ax.errorbar(places, means, spreads, fmt=marker, capsize=4, label=name))
     ax.set_xticks(range(len(groups)), groups, parse_math=False)

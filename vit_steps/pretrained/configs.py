@@ -1,6 +1,7 @@
 """What stands beside weights, in the words of timm, of Hugging Face or our own -> facts about the model."""
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
@@ -8,6 +9,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from vit_steps.files.reading import naming, read_json, shown
+from vit_steps.position_embedding import Library
+from vit_steps.pretrained._noted import read_noted
+from vit_steps.pretrained.architectures import HUGGING_FACE, TIMM, check_arguments, check_known, heads_of
 from vit_steps.pretrained.preprocess import INTERPOLATIONS, MODES
 from vit_steps.pretrained.seals import check_beside, read_own_header
 
@@ -24,6 +28,30 @@ HUGGING_FACE_CONFIG = {
     "num_channels": "channels",
 }
 HUGGING_FACE_STEPS = {"do_resize": True, "do_rescale": True, "rescale_factor": 1 / 255}
+HALF = {"image_mean": (0.5, 0.5, 0.5), "image_std": (0.5, 0.5, 0.5)}
+CLIP = {
+    "image_mean": (0.48145466, 0.4578275, 0.40821073),
+    "image_std": (0.26862954, 0.26130258, 0.27577711),
+}
+SQUARE = {"default_to_square": True, "do_center_crop": False, "resample": 3}  # what a size of one number is
+SHORTEST = {"default_to_square": False, "do_center_crop": True, "resample": 3, "crop_size": 224}
+# What transformers' image processors do where their file is silent: those that resize, crop and normalise.
+PROCESSORS = {
+    "ViT": HALF | SQUARE | {"size": [224, 224], "resample": 2},
+    "DeiT": HALF | SQUARE | {"size": [256, 256], "do_center_crop": True, "crop_size": 224},
+    "Bit": CLIP | SHORTEST | {"size": {"shortest_edge": 224}},
+    "CLIP": CLIP | SHORTEST | {"size": {"shortest_edge": 224}},
+    "Siglip": HALF | SQUARE | {"size": [224, 224], "default_to_square": False},
+    "Blip": CLIP | SQUARE | {"size": [384, 384]},
+    "Beit": HALF | SQUARE | {"size": [224, 224], "crop_size": 224},
+    "Flava": CLIP | SQUARE | {"size": [224, 224], "do_center_crop": True, "crop_size": 224},
+    "DPT": HALF | SQUARE | {"size": [384, 384]},
+}
+# Whose processor is taken where its file does not name one, by the config's model_type.
+PROCESSOR_OF = {"vit": "ViT", "vit_mae": "ViT", "vit_msn": "ViT", "deit": "DeiT", "dinov2": "Bit"}
+PROCESSOR_OF |= {"beit": "Beit", "data2vec-vision": "Beit", "dpt": "DPT"}
+# Which way transformers resizes the positions of a model_type, in the words of resize_position.
+RESIZED_LIKE = {"dinov2_with_registers": "timm", "dpt": "DPT"}
 PILLOW_NAMES = {int(code): name for name, code in INTERPOLATIONS.items()}
 
 
@@ -37,7 +65,8 @@ class Facts(NamedTuple):
     labels: list[str] | None = None
     preprocess: dict = {}  # noqa: RUF012 (read, never written)
     sizes: dict = {}  # noqa: RUF012
-    architecture: str | None = None
+    named: bool = False  # whether it names the model, so that the function is known and not assumed
+    resized_like: Library | None = None
 
 
 def read_facts(path: Path, metadata: dict[str, str]) -> Facts:
@@ -61,10 +90,13 @@ def read_facts(path: Path, metadata: dict[str, str]) -> Facts:
     if config and ("architecture" in config or "pretrained_cfg" in config):
         with _as_configs_are(path.with_name(CONFIG)):
             return _timm_facts(config)
+    if config and "model_type" in config:
+        with naming(path.with_name(CONFIG)):
+            check_known("model_type", config["model_type"], HUGGING_FACE, config)
     if config and "hidden_size" not in config:
         raise ValueError(f"{shown(path.with_name(CONFIG))} is neither timm's nor that of a Hugging Face ViT")
     with _as_configs_are(path.with_name(PROCESSOR)):
-        preprocess = _hugging_face_preprocess(processor) if processor else {}
+        preprocess = _hugging_face_preprocess(processor, config or {}) if processor else {}
     with _as_configs_are(path.with_name(CONFIG)):
         return _hugging_face_facts(config or {})._replace(preprocess=preprocess)
 
@@ -90,14 +122,17 @@ def _own_facts(config: dict, notes: dict) -> Facts:
         eps=config.get("eps"),
         pool=config.get("pool", "cls"),
         labels=_names_in(notes, config.get("num_classes")),
-        preprocess=_own_preprocess(config.get("channels")) if "command" in notes else {},
+        preprocess=_own_preprocess(config.get("channels"), notes),
+        named=True,
+        resized_like="timm",
     )
 
 
-def _own_preprocess(channels: object) -> dict:
-    # The command of vit_steps.training learns from values in [0, 1] as they are; others may normalise.
-    if channels not in list(MODES):
-        return {}
+def _own_preprocess(channels: object, notes: dict) -> dict:
+    # The command of vit_steps.training says how it prepared the images of --from, and learns else from values
+    # in [0, 1] as they are; others may normalise.
+    if "command" not in notes or channels not in list(MODES) or read_noted(notes):
+        return read_noted(notes)
     return {"mean": (0.0,) * channels, "std": (1.0,) * channels, "interpolation": "bilinear"}
 
 
@@ -113,16 +148,19 @@ def _names_in(notes: dict, num_classes: object) -> list[str] | None:
 def _timm_facts(config: dict) -> Facts:
     arguments, published = config.get("model_args") or {}, config.get("pretrained_cfg") or config
     pool = config.get("global_pool") or "token"
-    _check_says({**arguments, "global_pool": pool}, act_layer=("gelu",), global_pool=("token", "avg"))
+    if "architecture" in config:
+        check_known("architecture", config["architecture"], TIMM, config)
+    check_arguments({"global_pool": pool, **arguments})
     channels, *image_size = published.get("input_size") or (None,)
     return Facts(
         image_size=pair_of("image_size", arguments.get("img_size", image_size or None)),
-        num_heads=arguments.get("num_heads"),
+        num_heads=arguments.get("num_heads") or heads_of(config),
         pool={"token": "cls", "avg": "mean"}[pool],
         labels=_timm_labels(config.get("label_names"), config.get("label_descriptions") or {}),
         preprocess=_timm_preprocess(published),
         sizes={"dim": config.get("num_features"), "channels": channels},
-        architecture=str(config.get("architecture")),
+        named="architecture" in config,
+        resized_like="timm",
     )
 
 
@@ -156,53 +194,83 @@ def _hugging_face_facts(config: dict) -> Facts:
         eps=known.pop("eps"),
         labels=_in_order("id2label", labels) if labels else None,
         sizes=known,
+        named="model_type" in config,
+        resized_like=RESIZED_LIKE.get(config.get("model_type"), "transformers") if config else None,
     )
 
 
-def _hugging_face_preprocess(processor: dict) -> dict:
-    kind = processor.get("image_processor_type", processor.get("feature_extractor_type", "ViT"))
-    _check_says(processor, **{step: (value,) for step, value in HUGGING_FACE_STEPS.items()})
-    size, crop = processor.get("size", 224), None
-    if isinstance(size, int):
-        size = {"shortest_edge": size} if kind.startswith("Bit") else {"height": size, "width": size}
-    if processor.get("do_center_crop", not kind.startswith("ViT")):
-        crop = processor.get("crop_size", 224)
-    filter_ = processor.get("resample", 2 if kind.startswith("ViT") else 3)
+def _hugging_face_preprocess(processor: dict, config: dict) -> dict:
+    kind = _processor_kind(processor, config.get("model_type"))
+    # The null of a step is not silent: it is left out.
+    nulls = {key: False for key, value in processor.items() if value is None and key.startswith("do_")}
+    said = PROCESSORS[kind] | processor | nulls
+    _check_says(said, do_pad=(False,), **{step: (value,) for step, value in HUGGING_FACE_STEPS.items()})
+    if kind == "DPT":
+        _check_says(said, keep_aspect_ratio=(False,), ensure_multiple_of=(1,))
+    size = _sides("size", said["size"], said["default_to_square"])
+    crop = _sides("crop_size", said.get("crop_size"), True) if said["do_center_crop"] else None
     return {
-        **_hugging_face_statistics(processor),
-        "crop_pct": _crop_pct(size, crop),
+        **_hugging_face_statistics(said),
+        "size": _prepared(size, crop),
+        "crop_pct": _crop_pct(size, crop or size),
         "squash": "shortest_edge" not in size,
-        "interpolation": PILLOW_NAMES.get(filter_, f"resample {filter_}"),
+        "interpolation": PILLOW_NAMES.get(said["resample"], f"resample {said['resample']}"),
         "floor": True,
     }
 
 
-def _hugging_face_statistics(processor: dict) -> dict:
-    if not processor.get("do_normalize", True):
-        return {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}
-    return {
-        "mean": _numbers("image_mean", processor.get("image_mean")),
-        "std": _numbers("image_std", processor.get("image_std")),
-    }
-
-
-def _crop_pct(size: dict, crop: int | dict | None) -> Fraction:
-    """The share of the resized image that the crop keeps, the same for both sides."""
-    shortest = size.get("shortest_edge")
-    if crop is None and shortest:
-        raise ValueError("preprocessor_config.json resizes the shorter side and crops nothing: no fixed size")
-    crop = {"height": crop, "width": crop} if isinstance(crop, int) else crop or size
-    sides = [(crop.get(side), shortest or size.get(side)) for side in ("height", "width")]
-    if not all(isinstance(pixels, int) and pixels > 0 for pair in sides for pixels in pair):
+def _processor_kind(processor: dict, model_type: str | None) -> str:
+    """Which of transformers' classes prepares the images; what others do is not known here."""
+    named = processor.get("image_processor_type") or processor.get("feature_extractor_type")
+    if named is None and model_type not in PROCESSOR_OF:
         raise ValueError(
-            f"preprocessor_config.json says size {size!r:.80}, crop_size {crop!r:.80}: not in whole pixels"
+            f"{PROCESSOR} names no image_processor_type, and {CONFIG} no model_type that has one"
         )
-    if any(pixels > LARGEST for pair in sides for pixels in pair):
-        raise ValueError(f"preprocessor_config.json says size {size!r:.80}: more than {LARGEST:,} pixels")
-    shares = {Fraction(cropped, resized) for cropped, resized in sides}
-    if len(shares) > 1:
-        raise ValueError(f"preprocessor_config.json crops size {size} to {crop}, which is another shape")
+    kind = re.sub("(FeatureExtractor|ImageProcessor)(Fast|Pil)?$", "", named or PROCESSOR_OF[model_type])
+    if kind not in PROCESSORS:
+        known = ", ".join(PROCESSORS)
+        raise ValueError(
+            f"{PROCESSOR} is for {named!r:.80}, and how that prepares images is not known here ({known} are)"
+        )
+    return kind
+
+
+def _sides(name: str, said: object, square: bool) -> dict[str, int]:
+    """A size in transformers' newest way to say it: by height and width, or by the shortest edge."""
+    if isinstance(said, (list, tuple)) and len(said) == 2:
+        said = {"height": said[0], "width": said[1]}
+    if isinstance(said, int):
+        said = {"height": said, "width": said} if square else {"shortest_edge": said}
+    sides = said if isinstance(said, dict) else {}
+    sides = {key: pixels for key, pixels in sides.items() if pixels is not None}
+    whole = all(isinstance(pixels, int) and pixels > 0 for pixels in sides.values())
+    if not whole or set(sides) not in ({"height", "width"}, {"shortest_edge"}):
+        raise ValueError(f"{PROCESSOR} says {name} {said!r:.80}: neither height and width nor shortest_edge")
+    if max(sides.values()) > LARGEST:
+        raise ValueError(f"{PROCESSOR} says {name} {said!r:.80}: more than {LARGEST:,} pixels")
+    return sides
+
+
+def _prepared(size: dict[str, int], crop: dict[str, int] | None) -> tuple[int, int]:
+    """Height and width that the model gets."""
+    if "shortest_edge" in (crop or size):
+        raise ValueError(f"{PROCESSOR} resizes the shorter side and crops nothing: no fixed size")
+    return (crop or size)["height"], (crop or size)["width"]
+
+
+def _crop_pct(size: dict[str, int], crop: dict[str, int]) -> Fraction:
+    """The share of the resized image that the crop keeps, the same for both sides."""
+    shares = {Fraction(crop[side], size.get(side, size.get("shortest_edge"))) for side in ("height", "width")}
+    if len(shares) > 1 or max(shares) > 1:
+        other = "another shape" if len(shares) > 1 else "more than there is"
+        raise ValueError(f"{PROCESSOR} crops size {size} to {crop}, which is {other}")
     return shares.pop()
+
+
+def _hugging_face_statistics(said: dict) -> dict:
+    if not said.get("do_normalize", True):
+        return {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}
+    return {name: _numbers(f"image_{name}", said[f"image_{name}"]) for name in ("mean", "std")}
 
 
 def _check_says(config: dict, **expected: tuple) -> None:

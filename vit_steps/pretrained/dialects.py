@@ -1,10 +1,14 @@
-"""How timm, Hugging Face, torchvision, Google's npz and DINOv2 call the weights of a ViT: a table for each.
+"""How libraries and publishers call the weights of a ViT: a table for each.
 
-A new dialect is a new table here; :mod:`vit_steps.pretrained.spelling` reads and writes by them.
+A new dialect is a new table here; :mod:`vit_steps.pretrained.spelling` reads and writes by them. What a key
+tells of another function stands in :mod:`vit_steps.pretrained.obstacles`.
 """
 
+import re
 from fractions import Fraction
 from typing import NamedTuple
+
+from vit_steps.position_embedding import Library
 
 IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
 HALF = {"mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)}
@@ -23,8 +27,13 @@ class Dialect(NamedTuple):
         prefixes: what may stand before every key, nothing last.
         blocks: what stands before the number of a block, the usual one first.
         separator: between the words of a key.
+        unused: whole keys that no answer ever reads, such as MAE's decoder.
+        cls_row: whether the position table has a row for the CLS token. True: always. None: there are tables
+            without, where a size says so. False: as many without, so a square table has none.
+        certain: whether who spells so has this one function, so that nothing is assumed where no config is.
         eps: of the LayerNorms where no config says it.
         preprocess: how images are prepared where no config says it; empty where there is no one custom.
+        resized_like: whose way it is to fit positions to another grid, as resize_position calls it.
     """
 
     name: str
@@ -33,21 +42,35 @@ class Dialect(NamedTuple):
     prefixes: tuple[str, ...] = ("",)
     blocks: tuple[str, ...] = ("blocks.",)
     separator: str = "."
+    unused: str = ""
+    cls_row: bool | None = True
+    certain: bool = False
     eps: float = 1e-6
     preprocess: dict = {}  # noqa: RUF012 (read, never written)
+    resized_like: Library = "timm"
 
 
 _TIMM_STEM = {name: name for name in ("cls_token", "pos_embed", "patch_embed.proj", "norm", "head")}
+_TIMM_STEM |= {"masked_embed": UNUSED}  # iBOT's
 _TIMM_BLOCK = {name: name for name in ("attn.qkv", *BLOCK)}
+_TIMM_BLOCK |= {"attn.q_bias": "attn.q.bias", "attn.v_bias": "attn.v.bias"}  # EVA's
+_LAYER_SCALE = {"ls1.gamma": "ls1.gamma", "ls2.gamma": "ls2.gamma"}
+_LAYER_SCALE |= {"gamma_1": "ls1.gamma", "gamma_2": "ls2.gamma"}  # as DeiT III is published
 
-TIMM = Dialect("timm", _TIMM_STEM, _TIMM_BLOCK)
+TIMM = Dialect("timm", _TIMM_STEM, _TIMM_BLOCK, cls_row=None)
+
+LAYER_SCALE = TIMM._replace(name="timm with layer scale", block=_TIMM_BLOCK | _LAYER_SCALE, cls_row=False)
 
 DINOV2 = Dialect(
     "DINOv2",
-    _TIMM_STEM | {"mask_token": UNUSED},
-    _TIMM_BLOCK | {"ls1.gamma": "ls1.gamma", "ls2.gamma": "ls2.gamma"},
+    _TIMM_STEM | {"mask_token": UNUSED},  # timm, too, knows a file of DINOv2's own by it
+    _TIMM_BLOCK | _LAYER_SCALE,
+    certain=True,
     preprocess=IMAGENET | {"crop_pct": Fraction(224, 256)},
+    resized_like="DINOv2",
 )
+
+MAE = TIMM._replace(name="MAE", unused=r"mask_token|decoder_.+", cls_row=True, certain=True)
 
 HUGGING_FACE = Dialect(
     "Hugging Face",
@@ -64,6 +87,8 @@ HUGGING_FACE = Dialect(
         # As they are saved.
         "layernorm_before": "norm1",
         "attention.attention.query": "attn.q",
+        "attention.attention.q_bias": "attn.q.bias",
+        "attention.attention.v_bias": "attn.v.bias",
         "attention.attention.key": "attn.k",
         "attention.attention.value": "attn.v",
         "attention.output.dense": "attn.proj",
@@ -77,14 +102,26 @@ HUGGING_FACE = Dialect(
         "attention.o_proj": "attn.proj",
         "mlp.fc1": "mlp.fc1",
         "mlp.fc2": "mlp.fc2",
+    },
+    prefixes=("vit.", "deit.", "beit.", "data2vec_vision.", "dpt.", ""),
+    blocks=("encoder.layer.", "layers."),
+    unused=r"decoder\..+",  # of masked image modelling
+    eps=1e-12,
+    resized_like="transformers",
+)
+
+HUGGING_FACE_DINOV2 = HUGGING_FACE._replace(
+    name="Hugging Face's DINOv2",
+    block=HUGGING_FACE.block
+    | {
         "norm1": "norm1",
         "norm2": "norm2",
         "layer_scale1.lambda1": "ls1.gamma",
         "layer_scale2.lambda1": "ls2.gamma",
     },
-    prefixes=("vit.", "deit.", "dinov2.", ""),
-    blocks=("encoder.layer.", "layers."),
-    eps=1e-12,
+    prefixes=("dinov2.", ""),
+    eps=1e-6,
+    certain=True,
 )
 
 TORCHVISION = Dialect(
@@ -95,6 +132,7 @@ TORCHVISION = Dialect(
         "conv_proj": "patch_embed.proj",
         "encoder.ln": "norm",
         "heads.head": "head",
+        "heads": "head",  # where somebody put a layer in the place of the heads
     },
     block={
         "ln_1": "norm1",
@@ -109,7 +147,9 @@ TORCHVISION = Dialect(
         "mlp.linear_2": "mlp.fc2",
     },
     blocks=("encoder.layers.encoder_layer_",),
+    certain=True,
     preprocess=IMAGENET | {"crop_pct": Fraction(224, 256), "interpolation": "bilinear"},
+    resized_like="torchvision",
 )
 
 GOOGLE = Dialect(
@@ -134,21 +174,68 @@ GOOGLE = Dialect(
     prefixes=("opt/target/", ""),
     blocks=("Transformer/encoderblock_",),
     separator="/",
+    certain=True,
     preprocess=HALF | {"crop_pct": 0.9},
+    resized_like="Google",
 )
 
-DIALECTS = (TIMM, HUGGING_FACE, TORCHVISION, GOOGLE, DINOV2)
+BIG_VISION = GOOGLE._replace(
+    name="big_vision",
+    stem={key.rpartition("posembed_input/")[2]: name for key, name in GOOGLE.stem.items()},
+    block={
+        key.replace("Attention_1", "Attention_0").replace("MlpBlock_3", "MlpBlock_0"): name
+        for key, name in GOOGLE.block.items()
+        if key != "LayerNorm_2"
+    }
+    | {"LayerNorm_1": "norm2"},
+    prefixes=("params/", ""),
+    cls_row=False,
+)
 
-# Why a key has no place here, in the words of the paper that it comes from.
-REASONS = {
-    r"dist_token|head_dist|distillation": "a distilled DeiT reads two extra tokens, this ViT reads one",
-    r"reg_token|register": "register tokens",
-    r"w12|w3\.|weights_in|gate_proj": "an MLP with SwiGLU, where this ViT has GELU",
-    r"pre_logits": "a layer between the class token and the head",
-    r"fc_norm": "a norm after the pooling, where this ViT has it before",
-    r"norm_pre|ln_pre": "a norm before the first block",
-    r"[qk]_norm": "norms of query and key",
-    r"relative_position|rope": "relative positions",
-    r"gamma_|lambda_": "BEiT's layer scale",
-    r"q_bias|v_bias": "a bias that only queries and values have",
-}
+# Where two know as many keys, the first counts.
+DIALECTS = (
+    *(TIMM, HUGGING_FACE, TORCHVISION, GOOGLE),
+    *(LAYER_SCALE, DINOV2, MAE, HUGGING_FACE_DINOV2, BIG_VISION),
+)
+FLAX = (GOOGLE, BIG_VISION)
+
+
+class Wrapping(NamedTuple):
+    """What training puts before the keys of a model.
+
+    Attributes:
+        prefix: before every key of the model.
+        beside: whole keys of what was trained along with it and is no part of it.
+        heads: of the models that are trained so, by width.
+    """
+
+    prefix: str
+    beside: str = ""
+    heads: dict[int, int] = {}  # noqa: RUF012 (read, never written)
+
+    def wraps(self, key: str) -> bool:
+        """Whether a key stands behind this prefix."""
+        return key.startswith(self.prefix)
+
+    def is_beside(self, key: str) -> bool:
+        """Whether a key is of what was trained beside the model."""
+        return bool(self.beside) and re.fullmatch(self.beside, key) is not None
+
+
+WRAPPINGS = (
+    Wrapping("module."),
+    Wrapping("_orig_mod."),
+    Wrapping("timm_model."),
+    Wrapping("model."),
+    Wrapping("teacher.", beside=r"student\..+"),
+    # MoCo v3: its head is a projector of several layers, and says no class.
+    Wrapping(
+        "base_encoder.",
+        beside=r"momentum_encoder\..+|predictor\..+|base_encoder\.head\.\d.+",
+        heads={384: 12, 768: 12},
+    ),
+    # DINO and iBOT: so are theirs.
+    Wrapping("backbone.", beside=r"head\.(mlp|last_layer).+|(dino|ibot)_head\..+"),
+)
+# Of several things in a file, the one that is read: as timm chooses, and DINO, which evaluates its teacher.
+SETS = ("state_dict_ema", "model_ema", "state_dict", "model", "teacher", "student")

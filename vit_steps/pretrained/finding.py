@@ -6,9 +6,13 @@ from pathlib import Path
 
 from vit_steps.files.reading import shown
 from vit_steps.pretrained.hub import download
-from vit_steps.pretrained.weight_files import OPENERS
+from vit_steps.pretrained.weight_files import OPENERS, opener_of
 
-FIRST = ("model.safetensors", "pytorch_model.bin")  # as libraries call them
+# As libraries call them; where the weights lie in several files, an index says which.
+FIRST = (
+    *("model.safetensors", "model.safetensors.index.json"),
+    *("pytorch_model.bin", "pytorch_model.bin.index.json"),
+)
 HUB_NAME = r"[A-Za-z0-9][\w.-]*/[\w.-]+"
 
 
@@ -26,10 +30,10 @@ def find(source: str | os.PathLike) -> Path:
     if os.path.isdir(path):
         return _weights_in(path)
     if os.path.lexists(path):  # a FIFO or a link in a circle, too: what reads it says what it is
-        if path.suffix not in OPENERS:
+        if opener_of(path) is None:
             raise ValueError(f"{shown(path)} is none of the files that are read here ({', '.join(OPENERS)})")
         return path
-    if isinstance(source, str) and re.fullmatch(HUB_NAME, source) and path.suffix not in OPENERS:
+    if isinstance(source, str) and re.fullmatch(HUB_NAME, source) and opener_of(path) is None:
         return download(source)
     what = f"there is no file or folder {shown(source)}"
     raise FileNotFoundError(f"{what}, and it is no Hub name such as 'owner/name'")
@@ -43,7 +47,7 @@ def _weights_in(folder: Path) -> Path:
     for name in FIRST:
         if name in names:
             return folder / name
-    found = [name for name in names if Path(name).suffix in OPENERS and not name.startswith(".")]
+    found = [name for name in names if opener_of(Path(name)) and not name.startswith(".")]
     if len(found) > 1:
         several = ", ".join(map(shown, found[:9])) + (", ..." if len(found) > 9 else "")
         raise ValueError(f"{shown(folder)} holds several files with weights, name one: {several}")

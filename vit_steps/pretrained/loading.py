@@ -2,43 +2,53 @@
 
 import math
 import os
+import warnings
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import reduce
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
-from vit_steps.files.reading import naming
-from vit_steps.position_embedding import resize_position
+from vit_steps.files.reading import naming, shown
+from vit_steps.position_embedding import Library, resize_position
 from vit_steps.pretrained.configs import LARGEST, Facts, pair_of, read_facts
 from vit_steps.pretrained.dialects import Dialect
 from vit_steps.pretrained.finding import find
 from vit_steps.pretrained.preprocess import Preprocess
 from vit_steps.pretrained.seals import check_digest
 from vit_steps.pretrained.shapes import on_meta, read_sizes
-from vit_steps.pretrained.spelling import recognise, to_timm
+from vit_steps.pretrained.spelling import recognise, to_timm, unwrap
+from vit_steps.pretrained.unsaid import Unsaid, unsaid_preparation
 from vit_steps.pretrained.weight_files import open_weights
 from vit_steps.vit import ViT
 
-# How wide a head is in nearly every published ViT. The others: timm's smallest, and by dim ViT-H, -g and -G.
+# How wide a head is in nearly every published ViT. The others, by dim: timm's smallest,
+# and ViT-H, -g and -G.
 HEAD_DIM = 64
-HEADS_OF_OTHER_WIDTH = {"test_vit": 2, 1280: 16, 1408: 16, 1664: 16}
+HEADS_OF_OTHER_WIDTH = {64: 2, 1280: 16, 1408: 16, 1664: 16}
 ALIGNMENT = 64  # bytes; torch's own, and at other places processors add up in another order
 
 
-class Pretrained(NamedTuple):
-    """A model with all that is needed to use it.
+class _Loaded(NamedTuple):
+    model: ViT
+    preprocess: Preprocess
+    labels: list[str]
+
+
+class Pretrained(_Loaded):
+    """A model with all that is needed to use it: ``model, preprocess, labels = load_pretrained(...)``.
 
     Attributes:
         model: in eval mode, on the CPU, float32 (float64 where the file is).
         preprocess: image -> (1, channels, height, width), as the model's makers did it.
         labels: a name for every class, its number where the source has no names; empty without a head.
+        assumed: what nothing in the source told, a sentence for each; it is warned of, too.
     """
 
-    model: ViT
-    preprocess: Preprocess
-    labels: list[str]
+    assumed: tuple[str, ...] = ()
 
 
 def load_pretrained(
@@ -50,14 +60,21 @@ def load_pretrained(
     """Load a Vision Transformer that somebody trained: weights, preparation of images, and class names.
 
     What the weights do not show is read from the ``config.json`` beside them (timm's or Hugging Face's).
-    Without one, heads are taken to be 64 wide, the image to be square, and epsilon to be the library's own.
+    A model of another function is refused by its name, for some of what makes it so leaves no key. Without
+    a config, heads are taken to be 64 wide, the image to be square, and epsilon to be the library's own:
+    what is assumed is warned of, and stands in the result's ``assumed``. Images are as large as the processor
+    beside the weights makes them, as in transformers' pipeline, even if ``config.json`` names another size.
 
     Args:
-        source: a ``.safetensors``, ``.npz``, ``.pth``, ``.pt`` or ``.bin`` file, a folder with one, or
-            "owner/name" on the Hugging Face Hub, which is downloaded once and then read from its cache.
+        source: a ``.safetensors``, ``.npz``, ``.pth``, ``.pt``, ``.bin``, ``.ckpt`` or ``.pth.tar`` file, a
+            folder with one, the index of several (``model.safetensors.index.json``), or "owner/name" on the
+            Hugging Face Hub, which is downloaded once and then read from its cache.
         num_heads: for weights that do not tell.
-        image_size: in pixels, when another one is wanted than the weights were made for; the position table
-            is then resized, as timm does it.
+        image_size: in pixels, when another one is wanted. Where it is not what the weights were made for, the
+            position table is resized as the library does it that the weights come from.
+
+    Warns:
+        UserWarning: "vit.pth does not say all of its model, and this is assumed: ...".
 
     Raises:
         FileNotFoundError: no such file or folder, or no such model on the Hub.
@@ -72,83 +89,134 @@ def load_pretrained(
     with open_weights(path) as weights:
         facts = read_facts(path, weights.metadata)
         with naming(path):
-            plan = _plan(weights.shapes, facts, num_heads, wanted)
+            plan = _plan(weights.shapes, facts, num_heads, wanted, path.name)
         state_dict = weights.read()
     check_digest(path, weights.metadata, state_dict)
     with naming(path):
-        _give(plan.loaded.model, to_timm(state_dict), plan.grid)
+        _give(plan.loaded.model, to_timm(state_dict), plan.table, plan.resized_like)
+    plan.loaded.assumed = (*weights.assumed, *plan.assumed)
+    if plan.loaded.assumed:
+        said = "; ".join(plan.loaded.assumed)
+        warnings.warn(
+            f"{shown(path)} does not say all of its model, and this is assumed: {said}", stacklevel=2
+        )
     return plan.loaded
 
 
+class Table(NamedTuple):
+    """What a position table was learned for: a grid of patches, and the CLS token before them, or not."""
+
+    grid: tuple[int, int]
+    cls_row: bool
+
+
 class Plan(NamedTuple):
-    """A model without numbers yet, and the grid that the position table to come was learned for."""
+    """A model without numbers yet, its position table to come, and what is assumed of both."""
 
     loaded: Pretrained
-    grid: tuple[int, int]
+    table: Table
+    resized_like: Library
+    assumed: tuple[str, ...]
 
 
-def _plan(shapes: dict[str, Tensor], facts: Facts, num_heads: int | None, wanted: tuple | None) -> Plan:
+def _plan(
+    shapes: dict[str, Tensor], facts: Facts, num_heads: int | None, wanted: tuple | None, file: str
+) -> Plan:
     """All that can be refused before the numbers are read is refused here."""
     weights, dialect = to_timm(shapes), recognise(shapes)
-    heads = _num_heads(shapes, facts, weights["cls_token"].shape[2], num_heads)
-    eps = dialect.eps if facts.eps is None else facts.eps
-    config, grid = _describe(weights, facts, heads, eps, wanted)
+    told = _told_heads(shapes, facts, weights["cls_token"].shape[2], num_heads)
+    config, table = _describe(weights, facts, dialect, wanted or facts.preprocess.get("size"))
+    config["num_heads"] = _usual_heads(config["dim"]) if told is None else told
     model = on_meta(config).eval()
-    labels = _labels(facts, config["num_classes"])
-    return Plan(Pretrained(model, _preprocess(facts, dialect, model), labels), grid)
+    known = _preparation(facts, dialect, config, table.grid, file)
+    loaded = Pretrained(model, _preprocess(known.preparation, model), _labels(facts, config["num_classes"]))
+    assumed = [*_assumed_of_function(facts, dialect, config), *_assumed_of_sizes(facts, told, config, table)]
+    assumed += [known.assumed] if known.assumed else []
+    return Plan(loaded, table, facts.resized_like or dialect.resized_like, tuple(assumed))
 
 
 def _describe(
-    weights: dict[str, Tensor], facts: Facts, num_heads: int, eps: float, wanted: tuple | None
-) -> tuple[dict, tuple[int, int]]:
-    """The constructor's arguments, and the grid that the position table was learned for."""
+    weights: dict[str, Tensor], facts: Facts, dialect: Dialect, wanted: tuple | None
+) -> tuple[dict, Table]:
+    """The constructor's arguments but for the heads, and what the position table was learned for."""
     sizes = read_sizes(weights)
     for name, size in facts.sizes.items():
         if size is not None and size not in (sizes[name], 2 * [sizes[name]]):
             raise ValueError(f"the config says {name} {size}, the weights have {sizes[name]}")
-    rows, cols = grid = _old_grid(weights["pos_embed"].shape[1] - 1, sizes["patch_size"], facts, wanted)
-    made_for = (rows * sizes["patch_size"], cols * sizes["patch_size"])
-    config = {**sizes, "image_size": wanted or made_for}
-    return config | {"num_heads": num_heads, "eps": eps, "pool": facts.pool}, grid
+    table = _read_table(weights["pos_embed"].shape[1], sizes["patch_size"], facts, dialect, wanted)
+    made_for = tuple(side * sizes["patch_size"] for side in table.grid)
+    eps = dialect.eps if facts.eps is None else facts.eps
+    return {**sizes, "image_size": wanted or made_for, "eps": eps, "pool": facts.pool}, table
 
 
-def _old_grid(patches: int, patch_size: int, facts: Facts, wanted: tuple | None) -> tuple[int, int]:
-    grids = [(size[0] // patch_size, size[1] // patch_size) for size in (facts.image_size, wanted) if size]
-    if facts.image_size and math.prod(grids[0]) != patches:
+def _read_table(rows: int, patch_size: int, facts: Facts, dialect: Dialect, wanted: tuple | None) -> Table:
+    told = facts.image_size or wanted
+    grid = (told[0] // patch_size, told[1] // patch_size) if told else None
+    readings = [Table(grid, True), Table(grid, False)] if grid else []
+    if not facts.image_size:
+        readings = [Table(2 * (math.isqrt(rows - 1),), True), *readings]
+        readings.insert(1 if dialect.cls_row is False else 2, Table(2 * (math.isqrt(rows),), False))
+    for table in readings:
+        fits = 0 < math.prod(table.grid) == rows - table.cls_row
+        if fits and (table.cls_row or not dialect.cls_row):
+            return table
+    if facts.image_size:
         raise ValueError(
-            f"the config says image_size {facts.image_size}, the position table has {patches} patches"
+            f"the config says image_size {facts.image_size}, the position table has {rows - 1} patches"
         )
-    if not facts.image_size and math.isqrt(patches) ** 2 == patches:
-        return math.isqrt(patches), math.isqrt(patches)
-    if not grids or math.prod(grids[0]) != patches:
-        raise ValueError(f"the position table has {patches} patches, which is no square: give image_size")
-    return grids[0]
+    raise ValueError(f"the position table has {rows - 1} patches, which is no square: give image_size")
 
 
-def _num_heads(state_dict: dict, facts: Facts, dim: int, num_heads: int | None) -> int:
-    kernels = [array for key, array in state_dict.items() if key.endswith("/query/kernel")]
-    known = kernels[0].shape[1] if kernels else facts.num_heads
+def _told_heads(shapes: dict[str, Tensor], facts: Facts, dim: int, num_heads: int | None) -> int | None:
+    kernels = [array.shape[-2] for key, array in shapes.items() if key.endswith("/query/kernel")]
+    trained = [row.heads[dim] for row in unwrap(shapes)[1] if dim in row.heads]
+    known = next(iter(kernels + trained), facts.num_heads)
     if known is not None and num_heads not in (None, known):
         raise ValueError(f"num_heads is {num_heads}, these weights say {known}")
-    given = known if num_heads is None else num_heads
-    if given is not None:
-        return given
-    if facts.architecture in HEADS_OF_OTHER_WIDTH or dim in HEADS_OF_OTHER_WIDTH:
-        return HEADS_OF_OTHER_WIDTH.get(facts.architecture) or HEADS_OF_OTHER_WIDTH[dim]
+    return known if num_heads is None else num_heads
+
+
+def _usual_heads(dim: int) -> int:
     if dim % HEAD_DIM:
         raise ValueError(
             f"dim {dim} is not a multiple of {HEAD_DIM}, the usual width of a head: give num_heads"
         )
-    return dim // HEAD_DIM
+    return HEADS_OF_OTHER_WIDTH.get(dim, dim // HEAD_DIM)
 
 
-def _give(model: ViT, weights: dict[str, Tensor], old_grid: tuple[int, int]) -> None:
+def _assumed_of_function(facts: Facts, dialect: Dialect, config: dict) -> Iterator[str]:
+    if not facts.named and not dialect.certain:
+        yield (
+            "the model is a ViT with the exact GELU, no positions but the table's, norms before attention "
+            f"and MLP, the answer of its CLS token and epsilon {config['eps']} ({dialect.name}'s), none of "
+            "which leaves a key (a config.json beside it would name the model)"
+        )
+
+
+def _assumed_of_sizes(facts: Facts, told: int | None, config: dict, table: Table) -> Iterator[str]:
+    if told is None:
+        yield (
+            f"it has {config['num_heads']} heads, the usual number at dim {config['dim']} (MoCo v3's ViT-S "
+            "has 12 at 384); give num_heads if they are others"
+        )
+    if not table.cls_row and not facts.named:
+        rows, cols = table.grid
+        yield (
+            f"its positions are {rows} x {cols} patches and none for the CLS token, as in DeiT III and "
+            "FlexiViT"
+        )
+
+
+def _give(model: ViT, weights: dict[str, Tensor], table: Table, like: Library) -> None:
     """Give a model its numbers, in memory that is nobody else's."""
     dtype = reduce(torch.promote_types, (weight.dtype for weight in weights.values()), torch.float32)
     weights = _owned({name: weight.detach().to(dtype).contiguous() for name, weight in weights.items()})
     _check_numbers(weights)
-    if model.grid != old_grid:
-        weights["pos_embed"] = resize_position(weights["pos_embed"][0], old_grid, model.grid)[None]
+    if not table.cls_row:
+        weights["pos_embed"] = pad(weights["pos_embed"], (0, 0, 1, 0))  # its CLS token has no position
+    if model.grid != table.grid:
+        rows = weights["pos_embed"][0]
+        weights["pos_embed"] = resize_position(rows, table.grid, model.grid, like=like)[None]
     model.load_state_dict(weights, strict=True, assign=True)
 
 
@@ -171,9 +239,15 @@ def _check_numbers(weights: dict[str, Tensor]) -> None:
             raise ValueError(f"{name} holds NaN or infinity, {count:,} of its {weight.numel():,} numbers")
 
 
-def _preprocess(facts: Facts, dialect: Dialect, model: ViT) -> Preprocess:
-    known = facts.preprocess or dialect.preprocess
-    preprocess = Preprocess(size=model.image_size, **known)
+def _preparation(facts: Facts, dialect: Dialect, sizes: dict, grid: tuple[int, int], file: str) -> Unsaid:
+    if facts.preprocess:
+        return Unsaid(facts.preprocess)
+    made_for = (grid[0] * sizes["patch_size"], grid[1] * sizes["patch_size"])
+    return unsaid_preparation(dialect, sizes, made_for, file)
+
+
+def _preprocess(known: dict, model: ViT) -> Preprocess:
+    preprocess = Preprocess(**known | {"size": model.image_size})
     if max(preprocess.size) > LARGEST * preprocess.crop_pct:
         raise ValueError(
             f"images are resized to more than {LARGEST:,} pixels, crop_pct is {preprocess.crop_pct}"

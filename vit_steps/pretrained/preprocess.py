@@ -5,6 +5,7 @@ import os
 from dataclasses import dataclass
 from fractions import Fraction
 from numbers import Real
+from typing import Any
 
 import numpy as np
 import torch
@@ -206,7 +207,7 @@ def _from_tensor(image: Tensor, channels: int) -> list[Image.Image]:
     return [Image.fromarray(array[:, :, 0] if channels == 1 else array) for array in arrays]
 
 
-def _check_pixels(pixels: object, channels: int) -> None:
+def _check_pixels(pixels: Any, channels: int) -> None:
     values.tensor("pixels", pixels)
     if pixels.ndim != 4 or pixels.shape[1] != channels:
         axes = f"(batch {channels} height width)"

@@ -6,7 +6,16 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from vit_steps.pretrained.obstacles import NAFLEX, SWIGLU, VIDEO, WIDE_HEAD
 from vit_steps.vit import ViT
+
+# Where a matrix is so many times as wide as the other weights need, it is of another function.
+AXES_OF_OTHERS = {
+    ("patch_embed.proj.weight", 5): VIDEO,
+    ("patch_embed.proj.weight", 2): NAFLEX,
+    ("pos_embed", 4): NAFLEX,
+}
+SHAPES_OF_OTHERS = (("mlp.fc2.weight", 0.5, SWIGLU), ("head.weight", 2, WIDE_HEAD))
 
 
 def read_sizes(weights: dict[str, Tensor]) -> dict[str, int]:
@@ -26,7 +35,8 @@ def read_sizes(weights: dict[str, Tensor]) -> dict[str, int]:
     for name, number in axes.items():
         if weights[name].ndim != number or 0 in weights[name].shape:
             shape = tuple(weights[name].shape)
-            raise ValueError(f"{name} has shape {shape}, a ViT's has {number} axes, none of them empty")
+            why = f" ({AXES_OF_OTHERS[name, len(shape)]})" if (name, len(shape)) in AXES_OF_OTHERS else ""
+            raise ValueError(f"{name} has shape {shape}, a ViT's has {number} axes, none of them empty{why}")
     dim, channels, patch_size, width = weights["patch_embed.proj.weight"].shape
     if patch_size != width:
         raise ValueError(f"patch_embed.proj.weight cuts patches of {patch_size} x {width}, not squares")
@@ -51,7 +61,16 @@ def check_shapes(weights: dict[str, Tensor]) -> None:
     for name, expected in frame.state_dict().items():
         if weights[name].shape != expected.shape:
             got, wanted = tuple(weights[name].shape), tuple(expected.shape)
-            raise ValueError(f"{name} has shape {got}, the other weights need {wanted}")
+            why = _other_function(name, got, wanted)
+            raise ValueError(f"{name} has shape {got}, the other weights need {wanted}{why}")
+
+
+def _other_function(name: str, got: tuple[int, ...], wanted: tuple[int, ...]) -> str:
+    """Say which other function has a matrix of twice the width, or half of it, at this place."""
+    for place, factor, why in SHAPES_OF_OTHERS:
+        if name.endswith(place) and got == (wanted[0], factor * wanted[-1]):
+            return f" ({why})"
+    return ""
 
 
 def on_meta(config: dict) -> ViT:

@@ -8,26 +8,43 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vit_steps.pretrained.dialects import BLOCK, DIALECTS, GOOGLE, HUGGING_FACE, REASONS, UNUSED, Dialect
+from vit_steps.pretrained.dialects import (
+    BLOCK,
+    DIALECTS,
+    FLAX,
+    HUGGING_FACE,
+    UNUSED,
+    WRAPPINGS,
+    Dialect,
+    Wrapping,
+)
+from vit_steps.pretrained.obstacles import BY_KEY, BY_LACK, FOREIGN, by_keys
 from vit_steps.pretrained.shapes import check_shapes
 
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+MOST_WRAPPINGS = 9  # one around the other; "teacher.module._orig_mod.backbone." has four
+# A layer that has no bias in any block adds zeros. A norm without one may be another norm.
+MAY_LACK_BIAS = r"attn\.(qkv|q|k|v|proj)|mlp\.fc[12]|patch_embed\.proj|head"
 
 
 def to_timm(state_dict: Mapping[str, Tensor | np.ndarray]) -> dict[str, Tensor]:
     """Spell the weights of a ViT as timm does, whichever library they come from; every key is accounted for.
 
-    Understood are timm (with DeiT and DINO), Hugging Face (in memory and on disk), torchvision, Google's
-    ``.npz``, and DINOv2. What changes besides the names: Google's matrices are transposed, separate query,
-    key and value become one ``qkv``, and DINOv2's layer scale is multiplied into the two matrices before it,
-    which is the same function. Left out are a pooler and a mask token: no class score ever reads them.
+    Understood are timm (with DeiT, DINO, iBOT, MoCo v3 and MAE), Hugging Face (in memory and on disk),
+    torchvision, the ``.npz`` of Google and of big_vision, and DINOv2. What changes besides the names:
+    Google's matrices are transposed, separate query, key and value become one ``qkv``, layer scale is
+    multiplied into the two matrices before it, and a bias that no block has becomes zeros, which is the same
+    function. What training puts before every key ("module.", "backbone.") goes. Left out is what no class
+    score ever reads: a pooler, a mask token, MAE's decoder, the student beside a teacher, and the heads that
+    they were trained by.
 
     Args:
         state_dict: name -> tensor or array, as ``model.state_dict()`` or a file has it.
 
     Returns:
         What ``ViT.load_state_dict`` and timm's ``load_state_dict`` take with ``strict=True``. A tensor that
-        needed no change is the same one, not a copy.
+        needed no change is the same one, not a copy. A position table without a row for the CLS token (DeiT
+        III, FlexiViT) stays so: :func:`load_pretrained` knows the sizes, and gives it a row of zeros.
 
     Raises:
         KeyError: "state_dict looks like timm, but these keys have no place here: 'dist_token'", "state_dict
@@ -36,11 +53,11 @@ def to_timm(state_dict: Mapping[str, Tensor | np.ndarray]) -> dict[str, Tensor]:
         TypeError: ``state_dict`` is not a mapping of names to tensors.
     """
     _check_state_dict(state_dict)
-    dialect = recognise(state_dict)
+    dialect, state_dict = recognise(state_dict), _without_wrapping(state_dict)
     weights = _rename(state_dict, dialect)
-    if dialect is GOOGLE:
+    if dialect in FLAX:
         weights = {name: _from_google(name, weight) for name, weight in weights.items()}
-    weights = _scale_layers(_join_qkv(weights))
+    weights = _scale_layers(_join_qkv(_with_biases(weights, dialect)))
     check_shapes(weights)
     return weights
 
@@ -63,7 +80,7 @@ def to_hugging_face(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def _pattern(dialect: Dialect) -> re.Pattern:
     prefixes, blocks = ("|".join(map(re.escape, words)) for words in (dialect.prefixes, dialect.blocks))
     dot = re.escape(dialect.separator)
-    leaves = "kernel|scale|bias" if dialect is GOOGLE else "weight|bias"
+    leaves = "kernel|scale|bias" if dialect in FLAX else "weight|bias"
     number = "0|[1-9][0-9]{0,3}"  # as each library writes it, and no ViT has ten thousand blocks
     return re.compile(rf"(?:{prefixes})(?:(?:{blocks})({number}){dot})?(.+?)(?:{dot}({leaves}))?")
 
@@ -73,6 +90,8 @@ PATTERNS = {dialect.name: _pattern(dialect) for dialect in DIALECTS}
 
 def _translate(key: str, dialect: Dialect) -> str | None:
     """timm's name of a key, ``UNUSED``, or None when the dialect does not know it."""
+    if re.fullmatch(dialect.unused, key) and key:
+        return UNUSED
     found = PATTERNS[dialect.name].fullmatch(key)
     number, part, leaf = found.groups() if found else (None, key, None)
     name = (dialect.stem if number is None else dialect.block).get(part)
@@ -90,7 +109,7 @@ def _spell(name: str, dialect: Dialect, keys: Collection[str]) -> str:
     spelled = next((s for s in spellings if any(s in key for key in keys)), spellings[0])
     if leaf and table[spelled] == part:
         google = {"bias": "bias", "weight": "scale" if "norm" in part else "kernel"}
-        spelled += dialect.separator + (google[leaf] if dialect is GOOGLE else leaf)
+        spelled += dialect.separator + (google[leaf] if dialect in FLAX else leaf)
     if number:
         block = next((b for b in dialect.blocks if any(b in key for key in keys)), dialect.blocks[0])
         spelled = f"{block}{number}{dialect.separator}{spelled}"
@@ -103,24 +122,54 @@ def recognise(keys: Collection[str]) -> Dialect:
 
     Raises:
         KeyError: "state_dict has 'conv1.weight', ...: no ViT in a dialect known here (timm, ...)".
+        ValueError: "state_dict says the same twice: 'module.norm.bias', 'norm.bias'".
         TypeError: ``keys`` holds something else than names.
     """
     _check_keys(keys)
+    keys = unwrap(keys)[0].values()
     known = {d.name: sum(_translate(key, d) is not None for key in keys) for d in DIALECTS}
     best = max(DIALECTS, key=lambda dialect: known[dialect.name])
     if 2 * known[best.name] < len(keys) or not known[best.name]:
         has, names = _list(list(keys)) or "no keys", ", ".join(known)
-        raise KeyError(f"state_dict has {has}: no ViT in a dialect known here ({names})")
+        raise KeyError(
+            f"state_dict has {has}: no ViT in a dialect known here ({names}){by_keys(FOREIGN, keys)}"
+        )
     return best
+
+
+def unwrap(keys: Collection[str]) -> tuple[dict[str, str], list[Wrapping]]:
+    """Take off what training puts before the keys of a model, and leave out what was trained beside it.
+
+    Returns:
+        Each key that is left -> what it is without that, and what was taken off.
+
+    Raises:
+        ValueError: "state_dict says the same twice: 'module.norm.bias', 'norm.bias'".
+    """
+    names, found = {key: key for key in keys}, []
+    for _ in range(MOST_WRAPPINGS):
+        row = next((row for row in WRAPPINGS if any(map(row.wraps, names.values()))), None)
+        if row is None:
+            break
+        names = {key: name.removeprefix(row.prefix) for key, name in names.items() if not row.is_beside(name)}
+        found.append(row)
+    counts = Counter(names.values())
+    if twice := [key for key, name in names.items() if counts[name] > 1]:
+        raise ValueError(f"state_dict says the same twice: {_list(twice)}")
+    return names, found
+
+
+def _without_wrapping(state_dict: Mapping) -> dict:
+    return {name: state_dict[key] for key, name in unwrap(state_dict)[0].items()}
 
 
 def _rename(state_dict: Mapping, dialect: Dialect) -> dict[str, Tensor]:
     names = {key: _translate(key, dialect) for key in state_dict}
     unknown = [key for key, name in names.items() if name is None]
     if unknown:
-        reasons = [why for pattern, why in REASONS.items() if any(re.search(pattern, key) for key in unknown)]
         looks = f"state_dict looks like {dialect.name}, but these keys have no place here"
-        raise KeyError(f"{looks}: {_list(unknown)}" + (f" ({'; '.join(reasons)})" if reasons else ""))
+        why = by_keys(BY_KEY, unknown) or by_keys(BY_LACK, {"cls_token"} - {*names.values()})
+        raise KeyError(f"{looks}: {_list(unknown)}{why}")
     used = {key: name for key, name in names.items() if name != UNUSED}
     _check_complete(used, dialect)
     return {name: _to_tensor(key, state_dict[key]) for key, name in used.items()}
@@ -132,11 +181,11 @@ def _check_complete(names: dict[str, str], dialect: Dialect) -> None:
         twice = [key for key, name in names.items() if counts[name] > 1]
         raise ValueError(f"{looks} says the same twice: {_list(twice)}")
     wanted = _wanted(counts, dialect)
-    missing = [name for name in wanted if name not in counts]
+    without = _biases_that_are_nowhere(counts, wanted)
+    missing = [name for name in wanted if name not in counts and name not in without]
     if missing:
-        raise KeyError(
-            f"{looks} these keys are missing: {_list(missing, lambda n: _spell(n, dialect, names))}"
-        )
+        spelled = _list(missing, lambda name: _spell(name, dialect, names))
+        raise KeyError(f"{looks} these keys are missing: {spelled}{by_keys(BY_LACK, missing)}")
     surplus = sorted(counts.keys() - set(wanted))
     if surplus:
         raise KeyError(f"{looks} has {_list(surplus)}, which no ViT has")
@@ -153,7 +202,33 @@ def _wanted(there: Collection[str], dialect: Dialect) -> list[str]:
     tensors += ["head"] if any(name.startswith("head.") for name in there) else []
     scales = ["ls1.gamma", "ls2.gamma"] if any(name.endswith(".gamma") for name in there) else []
     wanted = ["cls_token", "pos_embed", *(block + scale for block in blocks for scale in scales)]
-    return wanted + [f"{name}.{leaf}" for name in tensors for leaf in ("weight", "bias")]
+    wanted += [f"{name}.{leaf}" for name in tensors for leaf in ("weight", "bias")]
+    return _with_bias_in_parts(wanted) if any(name.endswith("attn.q.bias") for name in there) else wanted
+
+
+def _with_bias_in_parts(wanted: list[str]) -> list[str]:
+    """EVA and BEiT have one weight for query, key and value, and a bias for query and value alone."""
+    fused = [name.removesuffix("qkv.bias") for name in wanted if name.endswith("attn.qkv.bias")]
+    parts = [f"{attention}{which}.bias" for attention in fused for which in "qv"]
+    return [name for name in wanted if not name.endswith("attn.qkv.bias")] + parts
+
+
+def _biases_that_are_nowhere(there: Collection[str], wanted: list[str]) -> set[str]:
+    """The biases that are missing in every block: the layer was made without one."""
+    kinds = {name: re.sub(r"^blocks\.\d+\.", "", name) for name in wanted if name.endswith(".bias")}
+    have = {kind for name, kind in kinds.items() if name in there}
+    lacking = {name: kind for name, kind in kinds.items() if kind not in have}
+    return {name for name, kind in lacking.items() if re.fullmatch(rf"(?:{MAY_LACK_BIAS})\.bias", kind)}
+
+
+def _with_biases(weights: dict[str, Tensor], dialect: Dialect) -> dict[str, Tensor]:
+    """Put zeros where a layer has no bias in any block."""
+    lacking = [name for name in _wanted(weights, dialect) if name not in weights]
+    kernels = {name: weights[name.removesuffix("bias") + "weight"] for name in lacking}
+    for name, kernel in kernels.items():
+        if not kernel.ndim:
+            raise ValueError(f"{name.removesuffix('bias')}weight has shape (), a matrix has axes")
+    return weights | {name: kernel.new_zeros(len(kernel)) for name, kernel in kernels.items()}
 
 
 def _from_google(name: str, weight: Tensor) -> Tensor:
@@ -174,7 +249,8 @@ def _join_qkv(weights: dict[str, Tensor]) -> dict[str, Tensor]:
     joined = {}
     for name, weight in weights.items():
         if ".attn.q." in name:
-            parts = [weights[name.replace(".attn.q.", f".attn.{which}.")] for which in "qkv"]
+            names = [name.replace(".attn.q.", f".attn.{which}.") for which in "qkv"]
+            parts = [weights[part] if part in weights else torch.zeros_like(weight) for part in names]
             shapes = {tuple(part.shape) for part in parts}
             if len(shapes) > 1:
                 raise ValueError(f"{name} and its key and value have different shapes: {sorted(shapes)}")
@@ -238,6 +314,8 @@ def _to_tensor(key: str, weight: object) -> Tensor:
 
 
 def _from_numpy(key: str, array: np.ndarray) -> Tensor:
+    if array.dtype == np.dtype("V2"):  # bfloat16, for which numpy has no name
+        return torch.from_numpy(array.view(np.int16).copy()).view(torch.bfloat16)
     if array.dtype.kind != "f" or array.dtype.itemsize > 8:
         raise TypeError(f"state_dict[{key!r}] must hold floating-point numbers, got {array.dtype}")
     return torch.as_tensor(array.astype(array.dtype.newbyteorder("="), copy=False))

@@ -14,12 +14,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vit_steps.files.reading import MOST_TENSORS, open_file, open_safetensors, shown
+from vit_steps.files.reading import MOST_TENSORS, open_file, open_safetensors, parse_json, shown
+from vit_steps.pretrained.dialects import SETS
 from vit_steps.pretrained.pickles import check_steps
 
 MOST_DIRECTORY = 2 * 2**20  # bytes; a zip archive has about 60 for each of its files
 MOST_UNPACKING = 8  # trained weights hardly shrink at all
 SMALL = 16 * 2**20  # bytes that may come of nothing, such as a table of zeros
+MOST_SHARDS = 1000
+MOST_SETS = 4  # one in the other; timm's files of 2020 have "model" in "state_dict"
+INDEX = ".index.json"
+BFLOAT16 = np.dtype("V2")  # numpy has no such numbers, and calls them two bytes
 NPY_HEADER = (1, 0)  # its version; later ones are for what no weights have
 
 
@@ -30,11 +35,18 @@ class WeightFile(NamedTuple):
         shapes: name -> tensor without numbers, on the meta device.
         metadata: what a safetensors file says beside its tensors.
         read: name -> tensor in memory of its own; to be called before the file is closed.
+        assumed: what was chosen where the file holds several things, a sentence for each.
     """
 
     shapes: dict[str, Tensor]
     metadata: dict[str, str]
     read: Callable[[], dict[str, Tensor]]
+    assumed: tuple[str, ...] = ()
+
+
+def opener_of(path: Path) -> Callable[[Path, BufferedReader], WeightFile] | None:
+    """Give what opens a file of this name, or None where its ending is none of ``OPENERS``."""
+    return next((opener for ending, opener in OPENERS.items() if path.name.endswith(ending)), None)
 
 
 @contextmanager
@@ -48,8 +60,15 @@ def open_weights(path: Path) -> Iterator[WeightFile]:
     """
     with open_file(path) as file:
         with _refusing(path):
-            weights = OPENERS[path.suffix](path, file)
+            weights = _opener(path)(path, file)
         yield weights._replace(read=lambda: _read(path, weights))
+
+
+def _opener(path: Path) -> Callable[[Path, BufferedReader], WeightFile]:
+    opener = opener_of(path)
+    if opener is None:
+        raise ValueError(f"it is none of the files that are read here ({', '.join(OPENERS)})")
+    return opener
 
 
 def _read(path: Path, weights: WeightFile) -> dict[str, Tensor]:
@@ -84,6 +103,45 @@ def _open_safetensors(path: Path, file: BufferedReader) -> WeightFile:
     return WeightFile(
         {name: _shape(each.shape, each.dtype) for name, each in header.entries.items()}, header.metadata, read
     )
+
+
+def _open_shards(path: Path, file: BufferedReader) -> WeightFile:
+    """The index of weights that lie in several files, as transformers writes it."""
+    places = _places(parse_json(file.read().decode(), path, "index of weights"))
+    shards = [path.with_name(name) for name in sorted(set(places.values()))]
+    shapes: dict[str, Tensor] = {}
+    for shard in shards:
+        with open_weights(shard) as weights:
+            _check_shard(shard.name, weights.shapes, places)
+            shapes |= weights.shapes
+    return WeightFile(shapes, {}, lambda: _read_shards(shards))
+
+
+def _read_shards(shards: list[Path]) -> dict[str, Tensor]:
+    tensors: dict[str, Tensor] = {}
+    for shard in shards:
+        with open_weights(shard) as weights:
+            tensors |= weights.read()
+    return tensors
+
+
+def _places(index: dict[str, Any]) -> dict[str, str]:
+    """Tensor -> the file that it lies in; the file lies beside the index, and is no index itself."""
+    places = index.get("weight_map")
+    if not isinstance(places, dict) or not places:
+        raise ValueError("its 'weight_map' does not say which tensor lies in which file")
+    for name in set(map(str, places.values())):
+        if Path(name).name != name or name.endswith(INDEX) or opener_of(Path(name)) is None:
+            raise ValueError(f"it sends to {name!r:.80}, which is no file of weights beside it")
+    if len(set(places.values())) > MOST_SHARDS:
+        raise ValueError(f"it sends to more than {MOST_SHARDS:,} files")
+    return places
+
+
+def _check_shard(name: str, shapes: dict[str, Tensor], places: dict[str, str]) -> None:
+    said = {key for key, place in places.items() if place == name}
+    if other := sorted(said ^ set(shapes)):
+        raise ValueError(f"it and {name!r:.80} do not agree where {other[0]!r:.80} is")
 
 
 def _shape(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
@@ -178,7 +236,7 @@ class _Array(NamedTuple):
         if dtype.itemsize != self.dtype.itemsize:
             raise ValueError(f"{self.member.filename!r:.80} holds {self.dtype}, and no numbers")
         tensor = torch.empty(self.shape[::-1] if self.columns_first else self.shape, dtype=dtype)
-        array = tensor.numpy()
+        array = (tensor.view(torch.int16) if dtype == torch.bfloat16 else tensor).numpy()
         with archive.open(self.member) as file:
             file.read(self.start)
             _fill(file, memoryview(array.reshape(-1).view(np.uint8)))
@@ -196,6 +254,8 @@ def _fill(file: Any, memory: memoryview) -> None:
 
 
 def _dtype(dtype: np.dtype) -> torch.dtype:
+    if dtype == BFLOAT16:
+        return torch.bfloat16
     try:
         return torch.from_numpy(np.empty(0, dtype.newbyteorder("="))).dtype
     except TypeError:
@@ -204,10 +264,10 @@ def _dtype(dtype: np.dtype) -> torch.dtype:
 
 def _open_torch(path: Path, file: BufferedReader) -> WeightFile:
     size = _check_zip(file) if _starts(file, b"PK\x03\x04") else _check_old(file)
-    shapes = _unwrap(_load(file, "meta"))
+    shapes, assumed = _choose(_load(file, "meta"))
     if isinstance(shapes, dict):
         _check_extent(shapes, size)
-    return WeightFile(shapes, {}, lambda: _unwrap(_load(file, "cpu")))
+    return WeightFile(shapes, {}, lambda: _choose(_load(file, "cpu"))[0], assumed)
 
 
 def _starts(file: BufferedReader, magic: bytes) -> bool:
@@ -241,10 +301,18 @@ def _load(file: BufferedReader, device: str) -> object:
     return torch.load(file, map_location=device, weights_only=True)
 
 
-def _unwrap(content: object) -> object:
-    for wrapper in ("model", "state_dict"):  # DeiT and older timm files hold more than the weights
-        content = content.get(wrapper, content) if isinstance(content, dict) else content
-    return content
+def _choose(content: Any) -> tuple[Any, tuple[str, ...]]:
+    """The set of weights that is read of those that a file holds, and what to say where there are several."""
+    assumed: list[str] = []
+    for _ in range(MOST_SETS):
+        sets = [key for key in SETS if isinstance(content, dict) and isinstance(content.get(key), dict)]
+        if not sets:
+            break
+        content = content[sets[0]]
+        if len(sets) > 1:
+            others = " and ".join(map(repr, sets[1:]))
+            assumed.append(f"of the sets of weights in it, {sets[0]!r} is taken and not {others}")
+    return content, tuple(assumed)
 
 
 def _check_extent(content: dict, size: int) -> None:
@@ -264,4 +332,7 @@ OPENERS = {
     ".pth": _open_torch,
     ".pt": _open_torch,
     ".bin": _open_torch,
+    ".ckpt": _open_torch,
+    ".pth.tar": _open_torch,
+    INDEX: _open_shards,
 }

@@ -1,0 +1,92 @@
+"""Why a model is another function than this ViT: by the keys of its weights, and by what keys are missing.
+
+A key can only tell that something is there. What leaves no key is known by the model's name alone:
+:mod:`vit_steps.pretrained.architectures`.
+"""
+
+import re
+from collections.abc import Collection
+
+DISTILLED = "a distilled DeiT reads two extra tokens, this ViT reads one"
+REGISTERS = "register tokens"
+SWIGLU = "an MLP with SwiGLU, where this ViT has GELU"
+PRE_LOGITS = "a layer between the class token and the head"
+FC_NORM = "a norm after the pooling, where this ViT has it before"
+PRE_NORM = "a norm before the first block"
+SUB_NORM = "a norm inside the attention or the MLP"
+POST_NORM = "norms after attention and MLP, where this ViT has them before"
+NO_NORM = "no norm after the last block"
+RMS_NORM = "RMSNorm, or a norm without bias, where this ViT has LayerNorm"
+QK_NORM = "norms of query and key"
+RELATIVE = "relative positions"
+ROTARY = "rotary positions"
+NO_TABLE = "no table of positions"
+NO_CLS = "no class token, which this ViT reads"
+MAP = "pooling by attention"
+MANY_BLOCKS = "a head that reads several blocks"
+WIDE_HEAD = "a head that reads more than the class token"
+DETECTION = "detection tokens"
+PARALLEL = "parts of a block side by side, where this ViT has them one after another"
+DIFFERENTIAL = "differential attention"
+STEM = "a convolutional stem"
+STAGES = "stages of several resolutions"
+VIDEO = "patches of a video"
+QUICK_GELU = "QuickGELU, where this ViT has the exact GELU"
+TANH_GELU = "GELU by tanh, where this ViT has the exact one"
+TWICE = "its last norm twice over the class token"
+NAFLEX = "patches and positions as NaFlex has them"
+SPECTROGRAM = "patches of a spectrogram"
+
+# What a key that has no place here belongs to.
+BY_KEY = {
+    r"dist_token|head_dist|distillation": DISTILLED,
+    r"reg_token|register|storage_tokens": REGISTERS,
+    r"w12|w3\.|weights_in|gate_proj|fc1_g|mlp\.w[12]\.": SWIGLU,
+    r"pre_logits": PRE_LOGITS,
+    r"fc_norm|pooler\.layernorm": FC_NORM,
+    r"norm_pre|ln_pre|pre_layrnorm|pre_layernorm": PRE_NORM,
+    r"\b[qk]_norm": QK_NORM,
+    r"relative_position|rel_pos": RELATIVE,
+    r"rope|rotary|freqs": ROTARY,
+    r"lambda_[qk]": DIFFERENTIAL,
+    r"(attn|attention|mlp|ffn)\.(norm|ffn_layernorm|inner_attn_ln)\.|sub_?norm": SUB_NORM,
+    r"attn_pool|attentional_pool|MAPHead|head\.probe|\.probe$": MAP,
+    r"detection_tokens|mid_position_embeddings": DETECTION,
+    r"patch_embed\.backbone|patch_generator|convolutional_embedder|conv_root|patch_embeddings\.\d": STEM,
+    r"neck\.|reassemble|fusion_blocks|fusion_stage": MANY_BLOCKS,
+    r"^(?!patch_embed\.).*(downsample|stages?\.\d|layers\.\d+\.blocks)": STAGES,
+    r"temporal|tubelet": VIDEO,
+    r"attns\.|ffns\.|in_proj\.|out_proj|mlp_out_proj": PARALLEL,
+    r"^embeds\.": NAFLEX,
+}
+# What the lack of a key tells.
+BY_LACK = {
+    r"cls_token": NO_CLS,
+    r"pos_embed": NO_TABLE,
+    r"norm\.weight": NO_NORM,
+    r"blocks\.\d+\.norm\d\.bias": RMS_NORM,
+}
+# Spellings that no dialect reads, whose ViTs are another function: refused by what they are.
+FOREIGN = {
+    r"resblocks\.|pre_layrnorm|vision_model\.pre_layernorm": f"CLIP: {PRE_NORM}",
+    r"visual\.trunk\.": "a model of timm inside of open_clip: save its trunk alone",
+    r"(attention|attn_pool|head)\.probe|head\.probe|MAPHead": f"{NO_CLS}; {MAP}",
+    r"^ijepa\.": NO_CLS,
+    r"self_attn\.projection": f"BLIP: {TWICE}",
+    r"relative_position|rel_pos_[hw]": RELATIVE,
+    r"rms_norm|^ln_pre\.weight|preprocessor\.patchifier": RMS_NORM,
+    r"distillation_token": DISTILLED,
+    r"storage_tokens|register_tokens|reg_token": REGISTERS,
+    r"detection_tokens": DETECTION,
+    r"reassemble|fusion_stage|^neck\.": MANY_BLOCKS,
+    r"^(?!patch_embed\.).*(downsample|stages?\.\d)": STAGES,
+    r"^embeds\.": NAFLEX,
+    r"patch_embed\.backbone": STEM,
+    r"mlp\.fc1_[gx]|mlp\.w[123]\.": SWIGLU,
+}
+
+
+def by_keys(table: dict[str, str], keys: Collection[str]) -> str:
+    """Say what these keys tell, in the words of a table here: " (register tokens; ...)", or nothing."""
+    reasons = [why for pattern, why in table.items() if any(re.search(pattern, key) for key in keys)]
+    return f" ({'; '.join(dict.fromkeys(reasons))})" if reasons else ""
