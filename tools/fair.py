@@ -7,6 +7,7 @@ scikit-learn's digits are in both parts. In fifths, in the order of the file, wh
 import time
 from collections.abc import Callable, Iterator
 from inspect import signature
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -115,13 +116,13 @@ def learn_neighbours_copies(train: Pair, seed: int) -> Classifier:
     return _learn(KNeighborsClassifier(3), copied(train, seed))
 
 
-def _choose(model: object, settings: dict, train: Pair) -> Classifier:
+def _choose(model: Any, settings: dict, train: Pair) -> Classifier:
     from sklearn.model_selection import GridSearchCV
 
     return _learn(GridSearchCV(model, settings, cv=5), train)
 
 
-def _learn(model: object, train: Pair) -> Classifier:
+def _learn(model: Any, train: Pair) -> Classifier:
     model.fit(train[0].flatten(1).numpy(), train[1].numpy())
     return lambda test: model.score(test[0].flatten(1).numpy(), test[1].numpy())
 

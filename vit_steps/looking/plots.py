@@ -260,7 +260,7 @@ def plot_embeddings(points, labels, ax: Axes, *, title: str = "") -> list[PathCo
     for label in classes:
         place = np.median(points[labels == label], axis=0)
         words = {"size": 15, "weight": "bold", "ha": "center", "va": "center", "path_effects": halo}
-        ax.text(*place, str(label), **words, **AS_IT_IS)
+        ax.text(place[0], place[1], str(label), **words, **AS_IT_IS)
     ax.set_title(title)
     ax.set(xticks=[], yticks=[])
     return artists
