@@ -26,6 +26,7 @@ OF_A_WIDGET = "made by a function of this module, whose row it is; traitlets che
 OF_A_FIGURE = "takes a figure that the package drew, or its PNG: show_figure and the widgets are tried"
 OF_ITS_OWN = "between a widget's function and its door: the widgets are tried"
 OF_A_MODEL = "made by ViT alone, after its own doors"
+TO_BE_READ = "a loop that lesson 5 shows and feeds its own digits; fit is what is called with anything"
 COMMAND = "a command line: argparse answers, see test_training"
 NO_ARGUMENTS = "takes nothing"
 OF_A_PICTURE = "stands behind Preprocess and load_image_folder, which are tried with all kinds of bad files"
@@ -70,6 +71,7 @@ NOT_FED = {
     "looking.widgets.base.picture_of": OF_A_FIGURE,
     **dict.fromkeys(["looking.widgets.base.as_drawn", "looking.widgets.base.drawing"], OF_ITS_OWN),
     **dict.fromkeys([f"looking.png.{name}" for name in ("render", "pack", "screen_width")], OF_A_FIGURE),
+    **dict.fromkeys([f"lessons.learning.{name}" for name in ("learn", "schedule", "follow")], TO_BE_READ),
     "training.command.main": COMMAND,
     "looking.widgets.curve.live_curve": NO_ARGUMENTS,
     **dict.fromkeys([f"files.pictures.{name}" for name in OF_PICTURES], OF_A_PICTURE),

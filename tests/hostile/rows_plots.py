@@ -217,6 +217,7 @@ ROWS["looking.the_way.plot_the_way"] = Row(
     changes=("ax",),
 )
 
+COUNTS = constants(None, 3, "text", [], [0, 1], [2.5, 3], [-2, 3], ["4", "5"], [True, True], [5])
 GROUPS = {"a": {"in place": [0.5, 0.75], "shuffled": [0.25, 0.5]}}
 SPREADS = {
     "other groups": constant(GROUPS | {"b": {"in place": [0.5]}}),
