@@ -70,7 +70,13 @@ DINOV2 = Dialect(
     resized_like="DINOv2",
 )
 
-MAE = TIMM._replace(name="MAE", unused=r"mask_token|decoder_.+", cls_row=True, certain=True)
+MAE = TIMM._replace(
+    name="MAE",
+    unused=r"mask_token|decoder_.+",
+    cls_row=True,
+    certain=True,
+    resized_like="transformers",  # so does mae/util/pos_embed.py
+)
 
 HUGGING_FACE = Dialect(
     "Hugging Face",
