@@ -32,7 +32,7 @@ OF_A_PICTURE = "stands behind Preprocess and load_image_folder, which are tried 
 OF_PICTURES = ("BadPicture", "TooLarge", "BombFound", "open_picture", "convert_picture", "printable")
 OF_PICTURES += ("to_eight_bits",)
 OF_FILES = "within the package: what calls it is tried, with good files and bad"
-WRITERS = ("write_whole", "write_table", "write_folder", "writable")
+WRITERS = ("write_whole", "write_table", "write_folder", "writable", "apart")
 READERS = ("open_file", "read_json", "parse_json", "read_safetensors", "read_metadata")
 READERS += ("shown", "digest", "naming", "open_safetensors")
 OF_PRETRAINED = ("configs.read_facts", "configs.pair_of", "finding.find", "hub.download", "seals.seal")
@@ -106,6 +106,7 @@ def test_an_argument_without_a_table_is_seen():
         if argument in row.make() and not any(tried == argument for tried, _, _ in tries(row))
     }
     allowed = {
+        ("looking.drawings.plot_draws", "xlabel"),
         ("looking.plots.plot_by_layer", "ylabel"),
         ("training.loop.fit", "progress"),
         *CALLABLES_OF_THE_STEPS,
@@ -185,8 +186,11 @@ def numbers(result):
     return torch.cat([part.detach().flatten() for part in parts if isinstance(part, torch.Tensor)])
 
 
-# The model's own parameters are in single precision, and so is what sincos_position gives.
-OF_THE_STEPS = [name for name in rows_steps.ROWS if not name.startswith("vit.") and "sincos" not in name]
+# The model's own parameters are in single precision, and so is what is made of a grid alone.
+OF_A_GRID = ("sincos_position", "patch_places")
+OF_THE_STEPS = [
+    name for name in rows_steps.ROWS if not name.startswith("vit.") and not name.endswith(OF_A_GRID)
+]
 NEEDS_NUMBERS = {
     "classification.top_k",
     "looking.attention_maps.kernel_components",

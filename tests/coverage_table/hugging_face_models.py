@@ -31,6 +31,7 @@ EAGER = (
     *("BlipVisionConfig", "VitPoseConfig", "GroupViTVisionConfig", "FlavaImageConfig"),
     "DepthAnythingConfig",
 )
+OTHER_SIZES = ("YolosImageProcessor", "Siglip2ImageProcessor")  # a longest edge, or a number of patches
 WITHOUT_SIZES = ("HieraConfig", "SwinConfig")  # they have stages, and sizes for each
 MASK = {
     "ViTMAEForPreTraining": "vit",
@@ -133,8 +134,11 @@ def save_processor(name: str, folder: Path) -> None:
     import transformers
 
     if name:
-        options = {"size": {"height": 32, "width": 32}} if name == "ViTImageProcessor" else {}
-        getattr(transformers, f"{name}Pil", getattr(transformers, name))(**options).save_pretrained(folder)
+        # As large as the model, or it would be read at the size that its processor says.
+        square, shortest = {"height": 32, "width": 32}, {"shortest_edge": 32}
+        size = shortest if name in ("BitImageProcessor", "CLIPImageProcessor") else square
+        make = getattr(transformers, f"{name}Pil", getattr(transformers, name))
+        make(**{} if name in OTHER_SIZES else {"size": size, "crop_size": square}).save_pretrained(folder)
 
 
 def patches(loaded: Pretrained, image: Tensor) -> Tensor:
