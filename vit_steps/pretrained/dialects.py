@@ -87,8 +87,6 @@ HUGGING_FACE = Dialect(
         # As they are saved.
         "layernorm_before": "norm1",
         "attention.attention.query": "attn.q",
-        "attention.attention.q_bias": "attn.q.bias",
-        "attention.attention.v_bias": "attn.v.bias",
         "attention.attention.key": "attn.k",
         "attention.attention.value": "attn.v",
         "attention.output.dense": "attn.proj",
@@ -102,6 +100,9 @@ HUGGING_FACE = Dialect(
         "attention.o_proj": "attn.proj",
         "mlp.fc1": "mlp.fc1",
         "mlp.fc2": "mlp.fc2",
+        # VideoMAE's; last, for what is written is called as above.
+        "attention.attention.q_bias": "attn.q.bias",
+        "attention.attention.v_bias": "attn.v.bias",
     },
     prefixes=("vit.", "deit.", "beit.", "data2vec_vision.", "dpt.", ""),
     blocks=("encoder.layer.", "layers."),
