@@ -31,9 +31,10 @@ from typing import NamedTuple
 
 HERE = Path(__file__).parent
 EQUIVALENT = HERE / "equivalent_mutants.csv"
+# Doors are hung when a module is imported, and mutmut chooses its mutant after that: of doors it would
+# call alive what never ran. tests/doors and the table of hostile inputs hold them.
 MODULES = (
     *("patch_embedding", "cls_token", "position_embedding", "encoder", "classification", "vit"),
-    *("doors.contract", "doors.annotations", "doors.sentences", "doors.values"),
     *("looking.attention_maps", "looking.agreement"),
     *("pretrained.loading", "pretrained.configs", "pretrained.spelling", "pretrained.preprocess"),
 )
@@ -238,7 +239,8 @@ def judge(modules: list[str], outcomes: list[Outcome], equivalent: dict[Survivor
         if listed.module in modules and listed not in survivors:
             yield f"{EQUIVALENT.name} lists a mutant that does not survive: {', '.join(listed)}"
     for module in modules:
-        dead = [each.status in KILLED for each in outcomes if each.module == module]
+        own = (each for each in outcomes if each.module == module and each.survivor not in equivalent)
+        dead = [each.status in KILLED for each in own]
         if 100 * sum(dead) < ENOUGH * len(dead) or not dead:
             yield f"{module}: {sum(dead)} of {len(dead)} mutants killed, {ENOUGH} % are asked for"
 

@@ -11,17 +11,23 @@ from pathlib import Path
 import nbformat
 import numpy as np
 import pytest
+import torch
 from matplotlib import colormaps
 from matplotlib import pyplot as plt
 from matplotlib.colors import CSS4_COLORS, to_rgb
 from skimage.color import deltaE_ciede2000, rgb2lab
 
+from vit_steps import ViT
 from vit_steps.looking import plots
+from vit_steps.looking.the_way import plot_the_way
 from vit_steps.training import History
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "vit_steps"
-LESSONS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+LESSONS = [
+    *sorted((ROOT / "notebooks").glob("*.ipynb")),
+    *sorted((ROOT / "notebooks").glob("beyond/*.ipynb")),
+]
 PAGES = [*sorted(ROOT.glob("*.md")), *LESSONS]
 TEXT, GRAPHICS = 4.5, 3.0  # the least contrasts of WCAG 2.2, criteria 1.4.3 and 1.4.11
 # CIEDE2000; 1 is just noticed in large fields side by side, and lines are thin and far apart. 10 parts what
@@ -158,10 +164,15 @@ def test_numbers_are_read_on_every_colour_of_the_map(ax):
 
 
 def test_the_names_of_the_steps_are_read(ax):
-    boxes = plots.plot_pipeline(2, ax)
-    for box in boxes:
-        assert contrast(ax.texts[0].get_color(), box.get_facecolor()[:3]) >= TEXT
-    (lit,) = (box for box in boxes if box.get_linewidth() > 0)  # lit by more than its colour
+    image = torch.rand(1, 4, 6)
+    model = ViT(
+        image_size=(4, 6), patch_size=2, channels=1, dim=8, depth=1, num_heads=2, mlp_dim=8, num_classes=3
+    )
+    bands = plot_the_way(image, model.trace(image[None]), ax, lit=2)[:5]
+    for band in bands:
+        for text in ax.texts:
+            assert contrast(text.get_color(), band.get_facecolor()[:3]) >= TEXT
+    (lit,) = (band for band in bands if band.get_linewidth() > 1)  # lit by more than its colour
     assert contrast(lit.get_edgecolor()[:3], "white") >= GRAPHICS
 
 

@@ -26,13 +26,14 @@ OF_A_WIDGET = "made by a function of this module, whose row it is; traitlets che
 OF_A_FIGURE = "takes a figure that the package drew, or its PNG: show_figure and the widgets are tried"
 OF_ITS_OWN = "between a widget's function and its door: the widgets are tried"
 OF_A_MODEL = "made by ViT alone, after its own doors"
+TO_BE_READ = "a loop that lesson 5 shows and feeds its own digits; fit is what is called with anything"
 COMMAND = "a command line: argparse answers, see test_training"
 NO_ARGUMENTS = "takes nothing"
 OF_A_PICTURE = "stands behind Preprocess and load_image_folder, which are tried with all kinds of bad files"
 OF_PICTURES = ("BadPicture", "TooLarge", "BombFound", "open_picture", "convert_picture", "printable")
 OF_PICTURES += ("to_eight_bits",)
 OF_FILES = "within the package: what calls it is tried, with good files and bad"
-WRITERS = ("write_whole", "write_table", "write_folder", "writable")
+WRITERS = ("write_whole", "write_table", "write_folder", "writable", "apart")
 READERS = ("open_file", "read_json", "parse_json", "read_safetensors", "read_metadata")
 READERS += ("shown", "digest", "naming", "open_safetensors")
 OF_PRETRAINED = ("configs.read_facts", "configs.pair_of", "finding.find", "hub.download", "seals.seal")
@@ -75,6 +76,7 @@ NOT_FED = {
     "looking.widgets.base.picture_of": OF_A_FIGURE,
     **dict.fromkeys(["looking.widgets.base.as_drawn", "looking.widgets.base.drawing"], OF_ITS_OWN),
     **dict.fromkeys([f"looking.png.{name}" for name in ("render", "pack", "screen_width")], OF_A_FIGURE),
+    **dict.fromkeys([f"lessons.learning.{name}" for name in ("learn", "schedule", "follow")], TO_BE_READ),
     "training.command.main": COMMAND,
     "looking.widgets.curve.live_curve": NO_ARGUMENTS,
     **dict.fromkeys([f"files.pictures.{name}" for name in OF_PICTURES], OF_A_PICTURE),
@@ -111,6 +113,7 @@ def test_an_argument_without_a_table_is_seen():
         if argument in row.make() and not any(tried == argument for tried, _, _ in tries(row))
     }
     allowed = {
+        ("looking.drawings.plot_draws", "xlabel"),
         ("looking.plots.plot_by_layer", "ylabel"),
         ("training.loop.fit", "progress"),
         *CALLABLES_OF_THE_STEPS,
@@ -190,8 +193,11 @@ def numbers(result):
     return torch.cat([part.detach().flatten() for part in parts if isinstance(part, torch.Tensor)])
 
 
-# The model's own parameters are in single precision, and so is what sincos_position gives.
-OF_THE_STEPS = [name for name in rows_steps.ROWS if not name.startswith("vit.") and "sincos" not in name]
+# The model's own parameters are in single precision, and so is what is made of a grid alone.
+OF_A_GRID = ("sincos_position", "patch_places")
+OF_THE_STEPS = [
+    name for name in rows_steps.ROWS if not name.startswith("vit.") and not name.endswith(OF_A_GRID)
+]
 NEEDS_NUMBERS = {
     "classification.top_k",
     "looking.attention_maps.kernel_components",

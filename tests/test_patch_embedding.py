@@ -15,6 +15,7 @@ from vit_steps import (
     image2patches,
     kernel2weight,
     patches2image,
+    resize_kernel,
     weight2kernel,
 )
 
@@ -216,6 +217,60 @@ def test_shapes_without_numbers_on_the_meta_device():
     assert image2emb_naive(image, 16, kernel2weight(kernel)).shape == (2, 6, 5)
 
 
+# ---- kernels of another size ----
+
+
+def enlarge_each_patch(image, patch_size, new_size):
+    """Enlarge an image patch by patch, each as if it stood alone."""
+    rows, cols = image.shape[2] // patch_size, image.shape[3] // patch_size
+    tiles = image2patches(image, patch_size).unflatten(2, (-1, patch_size, patch_size)).flatten(0, 1)
+    enlarged = F.interpolate(tiles, size=(new_size, new_size), mode="bilinear", align_corners=False)
+    patches = enlarged.flatten(1).unflatten(0, (len(image), rows * cols))
+    return patches2image(patches, new_size, (rows * new_size, cols * new_size))
+
+
+@fixed_budget
+@given(geometry, st.integers(0, 6), st.integers(1, 6))
+def test_enlarged_patches_give_the_same_tokens_to_1e_12(sizes, more, dim):
+    image, patch_size = random_image(*sizes), sizes[-1]
+    kernel = torch.randn(dim, sizes[1], patch_size, patch_size, dtype=torch.float64)
+    enlarged = enlarge_each_patch(image, patch_size, patch_size + more)
+    tokens = image2emb_conv(enlarged, resize_kernel(kernel, patch_size + more), patch_size + more)
+    torch.testing.assert_close(tokens, image2emb_conv(image, kernel, patch_size), atol=1e-12, rtol=0)
+
+
+@pytest.mark.parametrize("new_size", [2, 3, 6, 7, 16])
+def test_resized_kernels_are_timm_s(new_size):
+    from timm.layers.patch_embed import resample_patch_embed
+
+    kernel = torch.randn(5, 3, 4, 4, dtype=torch.float64)
+    theirs = resample_patch_embed(kernel, [new_size, new_size], interpolation="bilinear", antialias=False)
+    # timm works in float32.
+    torch.testing.assert_close(resize_kernel(kernel, new_size), theirs, atol=1e-5, rtol=0)
+
+
+def test_one_pixel_that_becomes_four_shares_its_weight_among_them():
+    assert torch.allclose(resize_kernel(torch.tensor([[[[8.0]]]]), 2), torch.full((1, 1, 2, 2), 2.0))
+
+
+def test_bilinear_kernels_give_other_tokens_even_when_their_sum_is_kept():
+    image, kernel = random_image(2, 3, 2, 3, 4), torch.randn(5, 3, 4, 4, dtype=torch.float64)
+    wanted, enlarged = image2emb_conv(image, kernel, 4), enlarge_each_patch(image, 4, 8)
+    bilinear = F.interpolate(kernel, size=(8, 8), mode="bilinear")
+    for wrong in (bilinear, bilinear / 4):
+        assert (image2emb_conv(enlarged, wrong, 8) - wanted).abs().max() > 1
+
+
+def test_a_kernel_of_its_own_size_stays_and_a_smaller_one_is_least_squares():
+    kernel = torch.randn(5, 3, 4, 4, dtype=torch.float64)
+    torch.testing.assert_close(resize_kernel(kernel, 4), kernel, atol=1e-12, rtol=0)
+    # Of all kernels of 2 × 2 this one comes nearest to the old tokens of white noise.
+    eye = torch.eye(16, dtype=torch.float64).reshape(16, 1, 4, 4)
+    shrink = F.interpolate(eye, size=(2, 2), mode="bilinear").flatten(1)
+    nearest = torch.linalg.lstsq(shrink, kernel.flatten(2).flatten(0, 1).T).solution.T
+    torch.testing.assert_close(resize_kernel(kernel, 2).flatten(2).flatten(0, 1), nearest, atol=1e-12, rtol=0)
+
+
 IMAGE, WEIGHT = torch.zeros(2, 3, 8, 8), torch.zeros(48, 5)
 KERNEL, PATCHES = torch.zeros(5, 3, 4, 4), torch.zeros(2, 4, 48)
 
@@ -276,6 +331,12 @@ KERNEL, PATCHES = torch.zeros(5, 3, 4, 4), torch.zeros(2, 4, 48)
         (image2emb_conv, (torch.zeros(2, 0, 8, 8), torch.zeros(5, 0, 4, 4), 4), ValueError, "kernel channels must be at least 1, got 0"),
         (image2emb_conv, (IMAGE, torch.zeros(0, 3, 4, 4), 4), ValueError, "kernel dim must be at least 1, got 0"),
         (image2emb_conv, (IMAGE, WEIGHT, 4), ValueError, "kernel must have the axes (dim channels side side), got shape (48, 5)"),
+        (resize_kernel, (WEIGHT, 4), ValueError, "kernel must have the axes (dim channels side side), got shape (48, 5)"),
+        (resize_kernel, (torch.zeros(5, 3, 4, 5), 4), ValueError, "kernel has side 4 and side 5: they must be the same"),
+        (resize_kernel, (torch.zeros(5, 3, 0, 0), 4), ValueError, "kernel side must be at least 1, got 0"),
+        (resize_kernel, (KERNEL, 0), ValueError, "patch_size must be at least 1, got 0"),
+        (resize_kernel, (KERNEL, 2.0), TypeError, "patch_size must be an integer, got 2.0"),
+        (resize_kernel, (KERNEL.long(), 4), TypeError, "kernel must be floating point, got torch.int64"),
         (image2emb_conv, (IMAGE.byte(), KERNEL, 4), TypeError, "image must be floating point, got torch.uint8"),
         (image2emb_conv, (IMAGE, KERNEL.half(), 4), TypeError, "image is torch.float32, kernel is torch.float16: they must be the same"),
         (image2emb_conv, (IMAGE, KERNEL.to("meta"), 4), ValueError, "image is on cpu, kernel is on meta: they must be on the same"),

@@ -1,4 +1,4 @@
-"""Step 3 against a plain-loop formula, transformers (MAE) and timm, on grids that are not square."""
+"""Step 3 against a plain-loop formula, transformers (MAE, DINOv3) and timm, on grids that are not square."""
 
 # ruff: noqa: E501 (one line for each wrong input)
 import math
@@ -18,7 +18,16 @@ from position_references import (
     resized_with_registers,
 )
 
-from vit_steps import add_position, position_similarity, resize_position, sincos_position
+from vit_steps import (
+    add_position,
+    attention_weights,
+    patch_places,
+    position_similarity,
+    resize_position,
+    rotary_angles,
+    rotate,
+    sincos_position,
+)
 from vit_steps.position_embedding import RESIZES
 
 fixed_budget = settings(max_examples=60, deadline=None, derandomize=True, database=None)
@@ -261,7 +270,101 @@ def test_views_gradients_and_the_meta_device():
     assert resize_position(turned.to("meta"), (3, 4), (6, 5)).shape == (31, 4)
 
 
+@pytest.mark.parametrize("grid", [(1, 1), (3, 5), (7, 2)])
+@pytest.mark.usefixtures("_float64")
+def test_places_are_the_patch_centres_of_dinov3(grid):
+    from transformers.models.dinov3_vit import modeling_dinov3_vit as dinov3
+
+    expected = dinov3.get_patches_center_coordinates(*grid, torch.float64, "cpu")
+    torch.testing.assert_close(patch_places(grid), expected, atol=1e-14, rtol=0)
+
+
+@pytest.mark.parametrize(("grid", "head_dim", "theta"), [((3, 5), 16, 100.0), ((4, 2), 12, 7.0)])
+def test_angles_are_those_of_dinov3(grid, head_dim, theta):
+    from transformers import DINOv3ViTConfig
+    from transformers.models.dinov3_vit import modeling_dinov3_vit as dinov3
+
+    sizes = {"hidden_size": 2 * head_dim, "num_attention_heads": 2, "patch_size": 4, "rope_theta": theta}
+    rope = dinov3.DINOv3ViTRopePositionEmbedding(DINOv3ViTConfig(**sizes)).eval()
+    cos, sin = rope(torch.zeros(1, 3, 4 * grid[0], 4 * grid[1]))
+    angles = rotary_angles(patch_places(grid), head_dim, temperature=theta)
+    # theirs is computed in float32: an angle near 2 pi is right to 5e-7
+    torch.testing.assert_close(angles.cos().tile(2), cos, atol=3e-6, rtol=0)
+    torch.testing.assert_close(angles.sin().tile(2), sin, atol=3e-6, rtol=0)
+
+
+@pytest.mark.usefixtures("_float64")
+def test_angles_are_what_the_formula_says_at_any_place():
+    places = 3 * torch.randn(6, 2)
+    angles = rotary_angles(places, 12, temperature=50.0)
+    assert angles.dtype == torch.float64
+    for n in range(6):
+        for axis in range(2):
+            for k in range(3):
+                expected = 2 * math.pi * places[n, axis].item() * 50.0 ** (-k / 3)
+                assert angles[n, 3 * axis + k].item() == pytest.approx(expected, abs=1e-12)
+
+
+def rotate_as_dinov3(heads, angles):
+    from transformers.models.dinov3_vit import modeling_dinov3_vit as dinov3
+
+    query, key = dinov3.apply_rotary_pos_emb(heads, heads.flip(0), angles.cos().tile(2), angles.sin().tile(2))
+    torch.testing.assert_close(key.flip(0), query, atol=0, rtol=0)
+    return query
+
+
+def rotate_as_timm(heads, angles):
+    from timm.layers.pos_embed_sincos import apply_rot_embed
+
+    prefix = heads.shape[2] - len(angles)
+    sin, cos = angles.sin().tile(2), angles.cos().tile(2)
+    turned = apply_rot_embed(heads[:, :, prefix:], sin, cos, half=True)
+    return torch.cat([heads[:, :, :prefix], turned], dim=2)
+
+
+@pytest.mark.parametrize("reference", [rotate_as_dinov3, rotate_as_timm])
+@pytest.mark.parametrize(
+    ("num_prefix", "grid", "head_dim"), [(0, (2, 3), 4), (1, (3, 5), 16), (5, (4, 2), 12)]
+)
+def test_rotate_is_that_of_dinov3(reference, num_prefix, grid, head_dim):
+    angles = rotary_angles(patch_places(grid).double(), head_dim)
+    heads = torch.randn(2, 3, num_prefix + len(angles), head_dim, dtype=torch.float64)
+    rotated = rotate(heads, angles)
+    torch.testing.assert_close(rotated, reference(heads, angles), atol=1e-14, rtol=0)
+    assert torch.equal(rotated[:, :, :num_prefix], heads[:, :, :num_prefix])
+
+
+def test_rotate_turns_pairs_as_complex_numbers_do():
+    heads, angles = torch.randn(2, 3, 7, 8, dtype=torch.float64), torch.randn(6, 4, dtype=torch.float64)
+    points = torch.complex(heads[..., :4], heads[..., 4:])[:, :, 1:] * torch.polar(
+        torch.ones_like(angles), angles
+    )
+    expected = torch.cat([points.real, points.imag], dim=3)
+    torch.testing.assert_close(rotate(heads, angles)[:, :, 1:], expected, atol=1e-14, rtol=0)
+
+
+def test_moving_all_places_leaves_the_attention_between_patches_as_it_was():
+    query, key = torch.randn(2, 2, 3, 15, 16, dtype=torch.float64)
+    places = patch_places((3, 5)).double()
+    near, far = (rotary_angles(places + torch.tensor(by), 16) for by in ((0.0, 0.0), (3.3, -5.2)))
+    weights = [attention_weights(rotate(query, angles), rotate(key, angles)) for angles in (near, far)]
+    torch.testing.assert_close(*weights, atol=1e-12, rtol=0)
+    one_sided = attention_weights(rotate(query, far), rotate(key, near))
+    assert not torch.allclose(one_sided, weights[0], atol=1e-3)
+
+
+def test_rotate_changes_nothing_in_place_and_lets_gradients_through():
+    heads, angles = torch.randn(1, 2, 4, 4, dtype=torch.float64), torch.randn(3, 2, dtype=torch.float64)
+    before = heads.clone(), angles.clone()
+    rotate(heads, angles).add_(1)
+    assert torch.equal(heads, before[0])
+    assert torch.equal(angles, before[1])
+    assert torch.autograd.gradcheck(rotate, (heads.requires_grad_(), angles.requires_grad_()))
+    assert rotate(heads.to("meta"), angles.to("meta")).shape == heads.shape
+
+
 TOKENS, TABLE = torch.zeros(2, 17, 8), torch.zeros(17, 8)
+HEADS, PLACES = torch.zeros(2, 3, 17, 8), torch.zeros(16, 2)
 
 
 @pytest.mark.parametrize(
@@ -293,6 +396,15 @@ TOKENS, TABLE = torch.zeros(2, 17, 8), torch.zeros(17, 8)
         (resize_position, (TABLE, (4, 4), (0, 6)), ValueError, "new_grid rows must be at least 1, got 0"),
         (resize_position, (TABLE, (4, 4), (6, 6.5)), TypeError, "new_grid cols must be an integer, got 6.5"),
         (resize_position, (TABLE, 4, (6, 6)), TypeError, "old_grid must be (rows, cols), got 4"),
+        (patch_places, ((0, 3),), ValueError, "grid rows must be at least 1, got 0"),
+        (patch_places, (4,), TypeError, "grid must be (rows, cols), got 4"),
+        (rotary_angles, (PLACES, 10), ValueError, "head_dim 10 is not a multiple of 4: sine and cosine for two axes"),
+        (rotary_angles, (PLACES[:, :1], 8), ValueError, "places must have the axes (patches 2), got shape (16, 1)"),
+        (rotary_angles, (PLACES.long(), 8), TypeError, "places must be floating point, got torch.int64"),
+        (rotate, (HEADS, torch.zeros(18, 4)), ValueError, "angles patches 18 is more than heads tokens 17"),
+        (rotate, (HEADS, torch.zeros(16, 3)), ValueError, "heads head_dim 8 is not 2 * angles half 3 = 6"),
+        (rotate, (HEADS, torch.zeros(16, 4).double()), TypeError, "heads is torch.float32, angles is torch.float64: they must be the same"),
+        (rotate, (TOKENS, torch.zeros(16, 4)), ValueError, "heads must have the axes (batch heads tokens head_dim), got shape (2, 17, 8)"),
         (position_similarity, (TOKENS,), ValueError, "table must have the axes (tokens dim), got shape (2, 17, 8)"),
         (position_similarity, (TABLE.int(),), TypeError, "table must be floating point, got torch.int32"),
         (position_similarity, (np.zeros((3, 4)),), TypeError, "table must be a torch.Tensor, not ndarray"),
@@ -320,6 +432,9 @@ def test_the_door_names_what_is_wrong(function, arguments, error, message):
 def test_a_temperature_is_positive(temperature, error, message):
     with pytest.raises(error) as caught:
         sincos_position((2, 2), 8, temperature=temperature)
+    assert str(caught.value) == message
+    with pytest.raises(error) as caught:
+        rotary_angles(PLACES, 8, temperature=temperature)
     assert str(caught.value) == message
 
 

@@ -7,11 +7,14 @@ or, without a word, more of the slide before it. A long text runs on over as man
 import re
 from dataclasses import dataclass, field
 
-from lesson_html import kind, text
+from lesson_html import is_folded, kind, text
 
 MOST_LETTERS = 720  # of text on one slide
 LETTERS_OF_A_FORMULA, LETTERS_OF_AN_ITEM = 140, 75
 FIGURES = {"picture", "widget"}
+# Where a fold begins or ends, a slide does: there is nothing to click at the wall.
+FOLD = re.compile(r"<details[^>]*>\s*<summary>.*?</summary>|</details>", flags=re.S)
+TURN = "---"
 # CSS class, letters in a line, lines that fit
 SIZES = (("huge", 77, 9), ("large", 94, 14), ("medium", 104, 18))
 
@@ -86,17 +89,20 @@ def is_headed(part) -> bool:
 
 
 def pages(cell) -> list:
-    """The cell, or for a long text several with its heading on each."""
+    """The cell, or for a long text several with its heading on each; what is folded comes one slide later."""
     if cell.cell_type == "code":
         return [cell]
-    title, blocks = split(cell.source)
+    title, blocks = split(FOLD.sub(f"\n\n{TURN}\n\n", cell.source))
     filled: list[list[str]] = [[]]
     for block in blocks:
-        if filled[-1] and sum(map(letters, [*filled[-1], block])) > MOST_LETTERS:
+        if block == TURN:
+            filled.append([])
+        elif filled[-1] and sum(map(letters, [*filled[-1], block])) > MOST_LETTERS:
             leads_in = is_formula(block) and len(filled[-1]) > 1
-            filled.append([filled[-1].pop()] if leads_in else [])
-        filled[-1].append(block)
-    return ["\n\n".join([*title, *page]) for page in filled]
+            filled.append([filled[-1].pop(), block] if leads_in else [block])
+        else:
+            filled[-1].append(block)
+    return ["\n\n".join([*title, *page]) for page in filled if page] or title
 
 
 def split(source: str) -> tuple[list[str], list[str]]:
@@ -121,8 +127,8 @@ def outputs(part) -> list:
 
 
 def shows_code(cell) -> bool:
-    """Code is shown when it prints; code that draws, or is tagged hide-input, would be in the way."""
-    is_hidden = "hide-input" in cell.metadata.get("tags", [])
+    """Code is shown when it prints; code that draws, is folded or tagged hide-input would be in the way."""
+    is_hidden = is_folded(cell) or "hide-input" in cell.metadata.get("tags", [])
     return not is_hidden and all(kind(output) == "text" for output in outputs(cell))
 
 

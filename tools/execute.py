@@ -21,6 +21,7 @@ from nbclient.exceptions import CellExecutionError
 from vit_steps.files.writing import write_whole
 
 NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
+LESSONS = sorted(NOTEBOOKS.glob("*.ipynb")) + sorted(NOTEBOOKS.glob("beyond/*.ipynb"))
 WIDGET_ID = re.compile(r"\b[0-9a-f]{32}\b")
 
 
@@ -78,7 +79,7 @@ def write(notebook, path: Path) -> None:
 def main(names: list[str]) -> int:
     os.environ.setdefault("PYTHONHASHSEED", "0")
     failed = 0
-    for path in [Path(name).resolve() for name in names] or sorted(NOTEBOOKS.glob("*.ipynb")):
+    for path in [Path(name).resolve() for name in names] or LESSONS:
         start = time.perf_counter()
         print(f"{path.name} ... ", end="", flush=True)
         try:

@@ -1,4 +1,4 @@
-"""The tables that ship, made again by one command each: choice, digits, ablation.
+"""The tables that ship, made again by one command each: ``EXPERIMENTS`` has their names.
 
 ``python tools/experiments.py choice`` writes ``vit_steps/data/tables/choice.csv``, and so on. All of it runs
 on one core; CPU seconds are those of training alone.
@@ -7,11 +7,15 @@ on one core; CPU seconds are those of training alone.
 import argparse
 import csv
 import time
-from collections.abc import Callable, Iterator
-from inspect import signature
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
+from data_hunger import learn_from_few
+from fair import SEEDS, STRENGTH, Pair, Row, compare_on_digits, compare_on_fifths, join
+from inside import look_inside
+from left_out import train_without
+from recipe import train_with_less
 from torch import Tensor, nn
 
 from vit_steps import ViT, image2patches, patches2image, sincos_position
@@ -19,12 +23,6 @@ from vit_steps.data import load_digits_images
 from vit_steps.training import accuracy, digits_model, fit, random_affine
 
 TABLES = Path(__file__).resolve().parent.parent / "vit_steps" / "data" / "tables"
-SEEDS = range(5)
-RECIPE = {"epochs": 50}  # what differs from the defaults of fit
-STRENGTH = signature(fit).parameters["augment"].default
-
-Pair = tuple[Tensor, Tensor]
-Row = dict[str, object]
 
 
 def choose_recipe() -> Iterator[Row]:
@@ -60,7 +58,7 @@ CANDIDATES = {
 
 
 def _never_tested() -> Pair:
-    everything = _join(load_digits_images("train"), load_digits_images("valid"), load_digits_images("test"))
+    everything = join(load_digits_images("train"), load_digits_images("valid"), load_digits_images("test"))
     tested = {image.numpy().tobytes() for seed in SEEDS for image in load_digits_images("test", seed=seed)[0]}
     free = torch.tensor([image.numpy().tobytes() not in tested for image in everything[0]])
     return everything[0][free], everything[1][free]
@@ -106,71 +104,32 @@ class BilinearMaps(ViT):
         return super().forward(image)
 
 
-def compare_on_digits() -> Iterator[Row]:
-    """Test the ViT, the support vector machine and nearest neighbours on five splits, one for each seed.
-
-    All three learn from the training and the validation part together: nothing is left to be chosen but
-    the baselines' own settings, by five-fold cross-validation within these images.
-    """
-    for seed in SEEDS:
-        train = _join(load_digits_images("train", seed=seed), load_digits_images("valid", seed=seed))
-        test = load_digits_images("test", seed=seed)
-        split = f"{len(train[1])} train, {len(test[1])} test"
-        for name, learn in MODELS.items():
-            start = time.process_time()
-            classify = learn(train, seed)
-            seconds = time.process_time() - start
-            row = {"seed": seed, "split": split, "model": name}
-            yield row | {"accuracy": f"{classify(test):.4f}", "cpu_seconds": f"{seconds:.1f}"}
-
-
-def _learn_vit(train: Pair, seed: int) -> Callable[[Pair], float]:
-    model = digits_model(seed=seed)
-    fit(model, train, None, seed=seed, progress=False, **RECIPE)
-    return lambda test: accuracy(model, test)
-
-
-def _learn_svm(train: Pair, seed: int) -> Callable[[Pair], float]:
-    from sklearn.svm import SVC
-
-    return _learn_sklearn(SVC(), {"C": [1, 10, 100], "gamma": [0.05, 0.1, 0.2, 0.4]}, train)
-
-
-def _learn_neighbours(train: Pair, seed: int) -> Callable[[Pair], float]:
-    from sklearn.neighbors import KNeighborsClassifier
-
-    settings = {"n_neighbors": [1, 3, 5, 7], "weights": ["uniform", "distance"]}
-    return _learn_sklearn(KNeighborsClassifier(), settings, train)
-
-
-def _learn_sklearn(model: object, settings: dict, train: Pair) -> Callable[[Pair], float]:
-    from sklearn.model_selection import GridSearchCV
-
-    search = GridSearchCV(model, settings, cv=5).fit(train[0].flatten(1).numpy(), train[1].numpy())
-    return lambda test: search.score(test[0].flatten(1).numpy(), test[1].numpy())
-
-
-MODELS = {
-    "ViT, patch size 4": _learn_vit,
-    "RBF support vector machine": _learn_svm,
-    "nearest neighbours": _learn_neighbours,
-}
-
-
 def ablate() -> Iterator[Row]:
     """Train with and without positions, on images whose patches were shuffled, and with both ways of pooling.
 
-    Patch size 2, so that there are 16 patches to shuffle; no affine maps, so that all three kinds of images
-    are treated alike. Three seeds, each with a split of its own.
+    Patch size 2, so that there are 16 patches to shuffle; no affine maps, so that all kinds of images are
+    treated alike. Each digit is seen 60 times: shuffled once, its patches lie in the same order each time;
+    afresh, in another. Three seeds, each with a split of its own.
     """
     for seed in range(3):
+        train, test = (load_digits_images(part, seed=seed) for part in ("train", "test"))
         for pool, positions, shuffled in VARIANTS:
-            train, test = (load_digits_images(part, seed=seed) for part in ("train", "test"))
             model = _positioned(digits_model(patch_size=2, depth=2, seed=seed, pool=pool), positions)
-            shuffle = SHUFFLES[shuffled]
-            fit(model, shuffle(train, 1), None, epochs=20, augment=0.0, seed=seed, progress=False)
+            seen, epochs = _see(train, shuffled)
+            fit(model, seen, None, epochs=epochs, augment=0.0, seed=seed, progress=False)
             row = {"seed": seed, "positions": positions, "patches": shuffled, "pool": pool}
-            yield row | {"accuracy": f"{accuracy(model, shuffle(test, 2)):.4f}"}
+            known, unseen = SHUFFLES[shuffled](train, 1), SHUFFLES[shuffled](test, 0)
+            yield row | {
+                "train": f"{accuracy(model, known):.4f}",
+                "accuracy": f"{accuracy(model, unseen):.4f}",
+            }
+
+
+def _see(train: Pair, shuffled: str, times: int = 60) -> tuple[Pair, int]:
+    """What is trained on, and in how many epochs, so that each digit is seen so many times."""
+    if shuffled == AFRESH:
+        return join(*[shuffle_each(train, seed) for seed in range(1, times + 1)]), 1
+    return SHUFFLES[shuffled](train, 1), times
 
 
 def shuffle_alike(pair: Pair, seed: int) -> Pair:
@@ -190,10 +149,12 @@ def _reorder(images: Tensor, order: Tensor) -> Tensor:
     return patches2image(patches.gather(1, order[:, :, None].expand_as(patches)), 2, (8, 8))
 
 
+AFRESH = "each shuffled afresh"
 SHUFFLES = {
     "in place": lambda pair, seed: pair,
     "all shuffled the same way": shuffle_alike,
-    "each shuffled its own way": shuffle_each,
+    "each shuffled once": shuffle_each,
+    AFRESH: shuffle_each,
 }
 POSITIONS = ("none", "learned", "sine-cosine")
 VARIANTS = [("cls", positions, shuffled) for positions in POSITIONS for shuffled in SHUFFLES]
@@ -210,15 +171,15 @@ def _positioned(model: ViT, positions: str) -> ViT:
     return model
 
 
-def _join(*pairs: Pair) -> Pair:
-    images, labels = zip(*pairs, strict=True)
-    return torch.cat(images), torch.cat(labels)
-
-
 EXPERIMENTS = {
     "choice": (choose_recipe, "choice.csv"),
     "digits": (compare_on_digits, "results.csv"),
+    "fifths": (compare_on_fifths, "fifths.csv"),
     "ablation": (ablate, "ablation.csv"),
+    "left_out": (train_without, "left_out.csv"),
+    "recipe": (train_with_less, "recipe.csv"),
+    "data_hunger": (learn_from_few, "data_hunger.csv"),
+    "inside": (look_inside, "inside.csv"),
 }
 
 

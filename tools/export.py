@@ -23,8 +23,9 @@ ON_FRONT_PAGE = {  # the figure that stands for a lesson
     "1_patch_embedding": "photo-as-sequence",
     "2_cls_token": "token-matrix",
     "3_position_embedding": "similarity-figure",
-    "4_encoder": "look-figure",
+    "4_encoder": "block-figure",
     "5_classification": "answer-figure",
+    "a_looking_inside": "contest-figure",
 }
 
 
@@ -36,8 +37,13 @@ class Lesson:
 
     @property
     def name(self) -> str:
-        """As in the addresses of its pages."""
+        """As in the addresses of its pages, which lie in one folder."""
         return self.path.stem
+
+    @property
+    def is_excursion(self) -> bool:
+        """Whether it lies off the way of the five."""
+        return self.path.parent.name == "beyond"
 
     @cached_property
     def notebook(self):
@@ -70,6 +76,11 @@ class Lesson:
         return self.sections[0][1]
 
     @property
+    def symbols(self) -> str:
+        """The table of symbols, in the lesson that has it."""
+        return "".join(cell.source for cell in self.notebook.cells if cell.id == "symbols")
+
+    @property
     def picture(self):
         """The figure that stands for it."""
         cell = next(cell for cell in self.notebook.cells if cell.id == ON_FRONT_PAGE[self.name])
@@ -81,7 +92,17 @@ def environment() -> jinja2.Environment:
     env = jinja2.Environment(
         loader=jinja2.FileSystemLoader(PAGES), undefined=jinja2.StrictUndefined, autoescape=True
     )
-    for name in ("words", "inline", "printed", "python", "picture", "without_ids", "kind", "text"):
+    for name in (
+        "words",
+        "inline",
+        "printed",
+        "python",
+        "picture",
+        "without_ids",
+        "kind",
+        "text",
+        "is_folded",
+    ):
         env.filters[name] = getattr(lesson_html, name)
     env.filters["shows_code"] = deck.shows_code
     return env
@@ -134,7 +155,8 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("what", choices=["site", "slides"])
     parser.add_argument("--out", type=Path, help="the folder to write; site or slides when left out")
     chosen = parser.parse_args(arguments)
-    lessons = [Lesson(path) for path in sorted(NOTEBOOKS.glob("*.ipynb"))]
+    paths = sorted(NOTEBOOKS.glob("*.ipynb")) + sorted(NOTEBOOKS.glob("beyond/*.ipynb"))
+    lessons = [Lesson(path) for path in paths]
     build = {"site": build_site, "slides": build_slides}[chosen.what]
     out = (chosen.out or ROOT / chosen.what).resolve()
     if not is_ours(out):

@@ -19,6 +19,7 @@ PRIME = re.compile(r"<msup>(<mi>[^<]*</mi>)<mi>(&#x02032;|&#x02033;)</mi></msup>
 # A full stop behind a formula never begins a line.
 STOP_BEHIND_FORMULA = re.compile(r"(<math [^>]*inline[^>]*>(?:(?!</math>).)*</math>[),.;:?!]+)")
 FORMULA_IN_PARAGRAPH = re.compile(r'<p>(<div class="formula.*?</div>)\s*</p>')
+TO_A_LESSON = re.compile(r"^(?:\.\./|beyond/)?(\w+)\.ipynb")
 LONG_FORMULA = 140  # letters of TeX
 PROGRESS_BAR = re.compile(r"\s*\d+%\|")
 
@@ -44,8 +45,8 @@ class LessonRenderer(IPythonRenderer):
         return f'<h{level} id="{slug(text)}">{text}</h{level}>\n'
 
     def link(self, text: str, url: str, title: str | None = None) -> str:
-        """From lesson to lesson, as pages."""
-        return super().link(text, url.replace(".ipynb", ".html"), title)
+        """From lesson to lesson, as pages, which lie in one folder, excursions among them."""
+        return super().link(text, TO_A_LESSON.sub(r"\1.html", url), title)
 
 
 def words(source: str) -> Markup:
@@ -111,6 +112,11 @@ def picture(output) -> Markup:
     data = output.data["image/png"].replace("\n", "")
     image = Markup('<img src="data:image/png;base64,{}" alt="{}" width="{}">')
     return image.format(data, said["alt"], said["width"])
+
+
+def is_folded(cell) -> bool:
+    """Whether JupyterLab shows the code of a cell only when it is asked to."""
+    return cell.metadata.get("jupyter", {}).get("source_hidden", False)
 
 
 def kind(output) -> str:

@@ -107,7 +107,8 @@ def _step(value: float, how: str, sign: int) -> float:
 
 
 def lessons() -> list[Path]:
-    return sorted((ROOT / "notebooks").rglob("*.ipynb"))
+    folder = ROOT / "notebooks"
+    return sorted(folder.glob("*.ipynb")) + sorted(folder.glob("beyond/*.ipynb"))
 
 
 def code_cells(path: Path) -> list[dict]:

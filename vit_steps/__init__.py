@@ -23,9 +23,18 @@ from vit_steps.patch_embedding import (
     kernel2weight,
     map2emb,
     patches2image,
+    resize_kernel,
     weight2kernel,
 )
-from vit_steps.position_embedding import add_position, position_similarity, resize_position, sincos_position
+from vit_steps.position_embedding import (
+    add_position,
+    patch_places,
+    position_similarity,
+    resize_position,
+    rotary_angles,
+    rotate,
+    sincos_position,
+)
 from vit_steps.vit import Trace, ViT
 
 __version__ = "0.2.0.dev0"  # pyproject.toml reads it from here
@@ -47,12 +56,16 @@ __all__ = [
     "kernel2weight",
     "map2emb",
     "merge_heads",
+    "patch_places",
     "patches2image",
     "pool_cls",
     "pool_mean",
     "position_similarity",
     "prepend_cls",
+    "resize_kernel",
     "resize_position",
+    "rotary_angles",
+    "rotate",
     "self_attention",
     "sincos_position",
     "split_cls",

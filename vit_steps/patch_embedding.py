@@ -1,5 +1,6 @@
 """Step 1: image <-> patches -> patch embeddings, once naively and once as a convolution."""
 
+import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Shaped
 from torch import Tensor
@@ -112,7 +113,7 @@ def image2emb_conv(
     kernel: Float[Tensor, "dim channels side side"],
     stride: int,
 ) -> Float[Tensor, "batch patches dim"]:
-    """Embed patches as every library does it: a convolution whose stride is the patch size.
+    """Embed patches as most libraries do it: a convolution whose stride is the patch size.
 
     Args:
         image: batch of images.
@@ -137,3 +138,29 @@ def map2emb(feature_map: Shaped[Tensor, "batch dim rows cols"]) -> Shaped[Tensor
         TypeError: ``feature_map`` is not a tensor.
     """
     return feature_map.flatten(2).transpose(1, 2)  # B D rows cols -> B N D
+
+
+@door("kernel side is at least 1")
+def resize_kernel(
+    kernel: Float[Tensor, "dim channels side side"], patch_size: int
+) -> Float[Tensor, "dim channels {patch_size} {patch_size}"]:
+    """Fit kernels to patches of another size: an enlarged patch gives the same token (FlexiViT, section 3.4).
+
+    Enlarging a patch is linear: as a row, it becomes ``patch @ enlarge``. It keeps its token if ``enlarge``
+    times the new kernel is the old one, and the pseudo-inverse of ``enlarge`` solves this (Beyer et al.,
+    "FlexiViT: One Model for All Patch Sizes", arXiv 2212.08013).
+
+    Args:
+        kernel: one small picture per component of the embedding.
+        patch_size: the new side, in pixels; where it is smaller, tokens come as near as least squares can.
+
+    Raises:
+        ValueError: "kernel has side 4 and side 5: they must be the same", "patch_size must be at least 1, got
+            0".
+        TypeError: a dtype that is not floating point, or a size that is not an integer.
+    """
+    side = kernel.shape[2]
+    pixels = torch.eye(side * side, dtype=torch.float64).unflatten(1, (1, side, side))
+    enlarge = F.interpolate(pixels, size=(patch_size, patch_size), mode="bilinear").flatten(1)
+    inverse = torch.linalg.pinv(enlarge).to(kernel)  # in the kernel's precision, on its device
+    return (kernel.flatten(2) @ inverse.T).unflatten(2, (patch_size, patch_size))

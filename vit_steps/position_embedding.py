@@ -1,5 +1,6 @@
-"""Step 3: position embedding. Learned or sine-cosine, resized to other grids, compared with itself."""
+"""Step 3: position embedding. Learned or sine-cosine, resized and compared; or rotary, told to the heads."""
 
+import math
 from functools import partial
 from typing import Literal
 
@@ -133,3 +134,72 @@ def position_similarity(table: Float[Tensor, "tokens dim"]) -> Float[Tensor, "to
     # In half precision F.normalize's epsilon is zero, and a row of zeros would be divided by it.
     directions = F.normalize(table.double(), dim=1)
     return (directions @ directions.T).to(table.dtype)
+
+
+@door()
+def patch_places(grid: tuple[int, int]) -> Float[Tensor, "patches 2"]:
+    """Where the middle of each patch lies: (row, column), each from -1 to 1 over the image, as in DINOv3.
+
+    Args:
+        grid: (rows, cols), counted in patches.
+
+    Returns:
+        One row per patch, in row-major order, in torch's default dtype.
+
+    Raises:
+        ValueError: "grid rows must be at least 1, got 0".
+        TypeError: a size that is not an integer.
+    """
+    middles = [(2 * torch.arange(size) + 1) / size - 1 for size in grid]
+    return torch.cartesian_prod(*middles)
+
+
+@door("head_dim is a multiple of 4: sine and cosine for two axes")
+def rotary_angles(
+    places: Float[Tensor, "patches 2"], head_dim: int, *, temperature: int | float = 100.0
+) -> Float[Tensor, "patches half"]:
+    """Angles of the rotary position embedding for two axes (RoPE, arXiv 2104.09864; here as in DINOv3).
+
+    Args:
+        places: (row, column) of each patch, in any unit, such as :func:`patch_places` gives.
+        head_dim: width of one head, a multiple of 4.
+        temperature: hand k makes ``temperature ** (-k / (head_dim / 4))`` full turns from place 0 to place 1.
+
+    Returns:
+        In radians, ``half = head_dim / 2`` for each patch: first what the row says, then the column.
+
+    Raises:
+        ValueError: "head_dim 10 is not a multiple of 4: sine and cosine for two axes".
+        TypeError: ``places`` is not a floating-point tensor, or ``head_dim`` is not an integer.
+    """
+    quarter = head_dim // 4
+    turns = temperature ** -(torch.arange(quarter, device=places.device) / quarter).to(places.dtype)
+    return (2 * math.pi * places[:, :, None] * turns).flatten(1)  # patches 2 quarter -> patches half
+
+
+@door("angles patches is at most heads tokens", "heads head_dim is 2 * angles half")
+def rotate(
+    heads: Float[Tensor, "batch heads tokens head_dim"], angles: Float[Tensor, "patches half"]
+) -> Float[Tensor, "batch heads tokens head_dim"]:
+    """Turn queries, or keys, by the angles of their places (RoFormer, equation 34; pairs as in DINOv3).
+
+    Component k and component k + half are the two coordinates of a point, which is turned about 0. The score
+    of a query and a key then depends on how far apart their places are, and not on where they lie.
+
+    Args:
+        heads: queries or keys, the patches last; tokens in front of them (CLS, registers) have no place.
+        angles: one row per patch, as :func:`rotary_angles` gives them.
+
+    Returns:
+        A new tensor; tokens in front of the patches are as they were.
+
+    Raises:
+        ValueError: "angles patches 17 is more than heads tokens 16", "heads head_dim 8 is not
+            2 * angles half 3 = 6".
+        TypeError: an argument is not a floating-point tensor, or the two have different dtypes.
+    """
+    prefix, patches = heads.tensor_split([heads.shape[2] - angles.shape[0]], dim=2)
+    first, second = patches.chunk(2, dim=3)
+    cos, sin = angles.cos(), angles.sin()
+    turned = [first * cos - second * sin, second * cos + first * sin]
+    return torch.cat([prefix, torch.cat(turned, dim=3)], dim=2)

@@ -2,8 +2,9 @@
 
 from collections import OrderedDict
 from collections.abc import Sequence
+from copy import deepcopy
 from functools import partial
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -12,7 +13,14 @@ from torch import Tensor, nn
 from vit_steps.classification import classify, pool_cls, pool_mean
 from vit_steps.cls_token import prepend_cls
 from vit_steps.doors import door, values
-from vit_steps.encoder import cls_block, encoder_block, fused_attention, self_attention
+from vit_steps.encoder import (
+    attention_weights,
+    cls_block,
+    encoder_block,
+    fused_attention,
+    merge_heads,
+    split_heads,
+)
 from vit_steps.patch_embedding import map2emb
 from vit_steps.position_embedding import add_position
 
@@ -53,17 +61,36 @@ class Attention(nn.Module):
         self.qkv = nn.Linear(dim, 3 * dim)
         self.proj = nn.Linear(dim, dim)
 
+    def extra_repr(self) -> str:
+        """What the layers within do not tell."""
+        return f"num_heads={self.num_heads}"
+
     def forward(
         self,
         tokens: Float[Tensor, "batch tokens dim"],
         *,
         num_queries: int | None = None,
-        need_weights: bool = False,
+        weights: Tensor | None = None,
     ) -> tuple[Tensor, Tensor | None]:
         """Attend: (tokens, weights), or with the fused kernel (tokens, None), all asking or the first few."""
-        if need_weights:
-            return self_attention(tokens, self.qkv, self.proj, self.num_heads)
+        if weights is not None:
+            return self._attend_into(weights, tokens), weights
         return fused_attention(tokens, self.qkv, self.proj, self.num_heads, num_queries=num_queries)
+
+    def _attend_into(self, weights: Tensor, tokens: Tensor) -> Tensor:
+        """Do what :func:`self_attention` does, head by head, each map written where it is to stay.
+
+        So beside all maps only one head's is ever held, and not a whole block's three times.
+        """
+        parts = split_heads(self.qkv(tokens), 3 * self.num_heads).chunk(3, dim=1)
+        attended = []
+        for head, (query, key, value) in enumerate(
+            zip(*(part.split(1, dim=1) for part in parts), strict=True)
+        ):
+            seen = attention_weights(query, key)
+            weights[:, head : head + 1] = seen
+            attended.append(seen @ value)
+        return self.proj(merge_heads(torch.cat(attended, dim=1)))
 
 
 class Block(nn.Module):
@@ -89,11 +116,8 @@ class Block(nn.Module):
         if cls_only:
             attn = partial(self.attn, num_queries=1)
             return cls_block(tokens, self.norm1, attn, self.norm2, self.mlp)[0]
-        attn = partial(self.attn, need_weights=weights is not None)
-        encoded, seen = encoder_block(tokens, self.norm1, attn, self.norm2, self.mlp)
-        if weights is not None:
-            weights.copy_(seen)
-        return encoded
+        attn = partial(self.attn, weights=weights)
+        return encoder_block(tokens, self.norm1, attn, self.norm2, self.mlp)[0]
 
 
 def _made_for(self: "ViT", image: Tensor) -> None:
@@ -116,6 +140,10 @@ class ViT(nn.Module):
     ours. Weights start much as in the paper's code: Xavier for the encoder's matrices, deviation 0.02 for the
     class token, the positions and the head, zero for the biases of encoder and head; the patch embedding
     starts as torch starts a convolution.
+
+    Any layer may be replaced or wrapped, and ``forward`` and ``trace`` use what is there. A hook sees what is
+    computed: where the CLS token is pooled, the last block of ``forward`` gives the CLS row alone, shape
+    (batch, 1, dim), and its ``attn`` and ``mlp`` likewise. ``trace`` gives all rows.
 
     Args:
         image_size: pixels; one number, or (height, width).
@@ -162,13 +190,11 @@ class ViT(nn.Module):
         eps: float = 1e-6,
     ):
         super().__init__()
-        sizes = {"patch_size": patch_size, "channels": channels, "dim": dim, "depth": depth}
-        sizes |= {"num_heads": num_heads, "mlp_dim": mlp_dim}
+        self._sizes = {"dim": dim, "depth": depth, "num_heads": num_heads, "mlp_dim": mlp_dim}
+        self._eps = eps
         self.image_size = (image_size, image_size) if isinstance(image_size, int) else tuple(image_size)
         self.patch_size, self.channels, self.pool = patch_size, channels, pool
         self.grid = (self.image_size[0] // patch_size, self.image_size[1] // patch_size)
-        self.config = {"image_size": self.image_size, **sizes}
-        self.config |= {"num_classes": num_classes, "pool": pool, "eps": eps}
         self.patch_embed = PatchEmbed(patch_size, channels, dim)
         self.cls_token = nn.Parameter(torch.empty(1, 1, dim))
         self.pos_embed = nn.Parameter(torch.empty(1, 1 + self.grid[0] * self.grid[1], dim))
@@ -177,6 +203,51 @@ class ViT(nn.Module):
         self.head = nn.Linear(dim, num_classes) if num_classes else nn.Identity()
         self.reset_parameters()
 
+    @property
+    def num_classes(self) -> int:
+        """Width of the head that is there now, whoever put it there; 0 for none."""
+        if self.head is None or isinstance(self.head, nn.Identity):
+            return 0
+        width = getattr(self.head, "out_features", None)
+        return self._tried_width() if width is None else width
+
+    def _tried_width(self) -> int:
+        with torch.no_grad():
+            return deepcopy(self.head).eval()(self.cls_token.detach()[0]).shape[1]
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The constructor's arguments with which this model would be made again, as it is now."""
+        sizes = {"image_size": self.image_size, "patch_size": self.patch_size, "channels": self.channels}
+        sizes |= self._sizes | {"depth": len(self.blocks)}
+        return sizes | {"num_classes": self.num_classes, "pool": self.pool, "eps": self._eps}
+
+    @door("num_classes is at least 0")
+    def with_head(self, num_classes: int) -> "ViT":
+        """Copy the model and give it a new head: the start of fine-tuning (ViT paper, section 3.2).
+
+        As in the paper the new head is all zero, so every class is as probable as any other and the loss
+        starts at ln(num_classes). Nothing is drawn at random: the same call gives the same model. All other
+        parameters are copies. To train the head alone, freeze the rest::
+
+            model = load_pretrained("facebook/deit-tiny-patch16-224").model.with_head(3)
+            model.requires_grad_(False).head.requires_grad_(True)
+
+        Args:
+            num_classes: width of the new head; 0 leaves the head out, as in :class:`ViT`.
+
+        Raises:
+            ValueError: "num_classes must be at least 0, got -1".
+            TypeError: ``num_classes`` is not an integer.
+        """
+        model = deepcopy(self)
+        like = {"device": self.cls_token.device, "dtype": self.cls_token.dtype}
+        head = nn.Linear(self.cls_token.shape[2], num_classes, **like) if num_classes else nn.Identity()
+        for parameter in head.parameters():
+            nn.init.zeros_(parameter)
+        model.head = head.train(self.training)
+        return model
+
     def reset_parameters(self) -> None:
         """Draw all parameters afresh from torch's global random numbers."""
         for module in self.modules():
@@ -184,7 +255,8 @@ class ViT(nn.Module):
                 module.reset_parameters()
             elif isinstance(module, nn.Linear):
                 nn.init.xavier_uniform_(module.weight)
-                nn.init.zeros_(module.bias)
+                if module.bias is not None:  # a head put in by hand may have none
+                    nn.init.zeros_(module.bias)
         small = [self.cls_token, self.pos_embed, *(p for p in self.head.parameters() if p.ndim == 2)]
         for parameter in small:
             nn.init.trunc_normal_(parameter, std=0.02)
@@ -192,6 +264,8 @@ class ViT(nn.Module):
     @door(_made_for)
     def forward(self, image: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch classes"]:
         """Classify images, fast: if the CLS token is pooled, the last block computes nothing else.
+
+        A hook on that block, or within it, sees one row for each image then, and not all tokens.
 
         Raises:
             ValueError: "image is 3 x 32 x 30, the model was made for 3 x 32 x 32".
@@ -219,7 +293,8 @@ class ViT(nn.Module):
         Args:
             image: as :meth:`forward` takes it.
             layers: of which blocks the attention is kept, counted from 0 or from the end; all by default. At
-                many tokens it is by far the largest part of a trace.
+                many tokens it is by far the largest part of a trace: under ``torch.inference_mode()`` hardly
+                more is held than what is asked for. With gradients torch keeps each map a second time.
 
         Raises: as :meth:`forward`, and
             ValueError: "layers holds 12, the model has 12 blocks: 0 to 11".

@@ -350,7 +350,8 @@ def time_import(budget: Budget) -> Iterator[Row]:
 
 
 def time_notebooks(budget: Budget) -> Iterator[Row]:
-    for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
+    folder = ROOT / "notebooks"
+    for path in [*sorted(folder.glob("*.ipynb")), *sorted(folder.glob("beyond/*.ipynb"))]:
         seconds, mebibytes = run_notebook(path)
         yield Row("notebooks", path.stem, "run time", seconds, "s")
         goal = "at most 600 MB: " + ("met" if mebibytes * 2**20 <= 600e6 else "missed")
@@ -360,9 +361,14 @@ def time_notebooks(budget: Budget) -> Iterator[Row]:
         floor = write_floor(Path(folder))
         taken = [(nbval(ROOT / "notebooks"), nbval(floor)) for _ in range(turns)]
     ours, least = (statistics.median(times) for times in zip(*taken, strict=True))
-    yield Row("notebooks", "all five under nbval, -n 2", "vit_steps", ours, "s", 1.0)
+    yield Row("notebooks", "all of them under nbval, -n 2", "vit_steps", ours, "s", 1.0)
     yield Row(
-        "notebooks", "all five under nbval, -n 2", "five that only import torch", least, "s", least / ours
+        "notebooks",
+        "all of them under nbval, -n 2",
+        "as many that only import torch",
+        least,
+        "s",
+        least / ours,
     )
 
 
@@ -388,7 +394,7 @@ def write_floor(folder: Path) -> Path:
     import nbformat
 
     kernel = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
-    for number in range(5):
+    for number in range(len([*(ROOT / "notebooks").rglob("[0-9a-z]_*.ipynb")])):
         cells = [nbformat.v4.new_code_cell("import torch")]
         nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=kernel), folder / f"{number}.ipynb")
     return folder

@@ -53,11 +53,11 @@ def picker(page, widget, first_key: str = "ArrowUp") -> None:
 def explorer(page, widget) -> None:
     picker(page, widget, "ArrowDown")
     page.keyboard.press("c")  # the CLS token here; JupyterLab's key to copy the cell
-    for name in ("image", "layer", "head"):
-        control = widget.get_by_label(name)
+    for control in widget.get_by_role("combobox").all():
         before = control.evaluate("(control) => control.selectedIndex")
-        changes(page, widget, lambda: control.press("ArrowUp" if before else "ArrowDown"))
-        changes(page, widget, lambda: control.select_option(index=before))
+        key = "ArrowUp" if before else "ArrowDown"
+        changes(page, widget, lambda control=control, key=key: control.press(key))
+        changes(page, widget, lambda control=control, before=before: control.select_option(index=before))
 
 
 def pad(page, widget) -> None:

@@ -6,7 +6,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent.parent
-LESSONS = sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb"))
+LESSONS = sorted(
+    path.stem for part in ("", "beyond/") for path in (ROOT / "notebooks").glob(f"{part}*.ipynb")
+)
 ALL_AWAKE = "[...document.querySelectorAll('[data-live]')].every((widget) => widget.matches('.awake'))"
 
 

@@ -1,4 +1,4 @@
-"""The five lessons in JupyterLab, as from a fresh clone: read, run, trusted, worked, saved and opened again.
+"""Lessons and excursions in JupyterLab, as from a fresh clone: read, run, trusted, worked, saved, reopened.
 
 What was seen is kept in ``screenshots/`` beside this file, to be looked at.
 """
@@ -20,7 +20,8 @@ if lab_driver.missing():
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 SCREENSHOTS = Path(__file__).parent / "screenshots"
-LESSONS = sorted(path.stem for path in NOTEBOOKS.glob("*.ipynb"))
+PATHS = [*NOTEBOOKS.glob("*.ipynb"), *NOTEBOOKS.glob("beyond/*.ipynb")]
+LESSONS = sorted(path.stem for path in PATHS)
 VIEW, PICTURE = "application/vnd.jupyter.widget-view+json", "image/png"
 TRACEBACK = "application/vnd.jupyter.stderr"
 HANDS = {
@@ -48,9 +49,9 @@ async (panel, top) => {
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory):
     folder = tmp_path_factory.mktemp("clone")
-    for lesson in LESSONS:
+    for path in PATHS:
         # Not the mode: in a read-only checkout the copy can be saved all the same.
-        shutil.copyfile(NOTEBOOKS / f"{lesson}.ipynb", folder / f"{lesson}.ipynb")
+        shutil.copyfile(path, folder / path.name)
     return folder
 
 

@@ -145,7 +145,7 @@ def test_the_explorer_answers_keys_and_pointer(visit):
     assert canvases(explorer) != before
 
     told = sentence.inner_text()
-    explorer.get_by_label("layer").select_option("0")
+    explorer.get_by_label("block").select_option("1")
     assert sentence.inner_text() != told
     assert not explorer.locator(".stored").is_visible()
 

@@ -83,7 +83,7 @@ def test_a_deck_has_words_for_its_pictures_and_for_its_speaker(show, name):
     texts = page.locator("img").evaluate_all("(all) => all.map((image) => image.alt)")
     assert min(len(text.split()) for text in texts) >= 5
     assert page.locator("aside.notes").count() >= 2
-    assert page.title().startswith(name[0])
+    assert page.title().startswith(name[0].upper())
     assert page.locator("html").get_attribute("lang") == "en"
 
 
@@ -99,9 +99,9 @@ def test_the_explorer_lives_on_its_slide_and_its_keys_turn_no_page(show):
     for key in ("ArrowDown", "ArrowRight"):
         page.keyboard.press(key)
     assert "row 0, column 1" in sentence.inner_text() != told
-    explorer.get_by_label("layer").focus()
+    explorer.get_by_label("block").focus()
     page.keyboard.press("ArrowUp")
-    assert "layer 2" in sentence.inner_text()
+    assert "block 3" in sentence.inner_text()
     assert page.url == here
 
 

@@ -16,11 +16,15 @@ from hostile.kinds import (
     constant,
     constants,
 )
+from hostile.rows_files import NO_VIT, model
 from hostile.rows_plots import HISTORY, OUTSIDE, PATCH_SIZES
 from hostile.trial import Row
 from vit_steps import lessons
-from vit_steps.looking import widgets
+from vit_steps.lessons.learning import small_cnn
+from vit_steps.lessons.left_out import leave_out
+from vit_steps.looking import attribution, seat, widgets
 from vit_steps.looking.agreement import compare
+from vit_steps.looking.removal import removal_curve
 from vit_steps.looking.widgets import base, slider
 
 ANY = "another shape is another result, and compare says so"
@@ -167,6 +171,64 @@ ROWS = {
         lambda history: widgets.live_curve().draw(history),
         lambda: dict(history=SimpleNamespace(loss=[1.0, 2.0], valid_accuracy=[])),
         own={"history": HISTORY},
+    ),
+}
+
+
+# What a model does without some of its tokens, or of its parts
+
+ROWS |= {
+    "looking.removal.removal_curve": Row(
+        removal_curve,
+        lambda: dict(
+            model=model().eval(),
+            images=torch.rand(2, 1, 4, 4),
+            labels=torch.tensor([0, 2]),
+            order=torch.tensor([[0, 2, 1, 3], [3, 1, 0, 2]]),
+        ),
+        own={"model": NO_VIT},
+        names={"images": "image"},
+    ),
+    "looking.seat.cls_by_block": Row(
+        seat.cls_by_block,
+        lambda: dict(model=model().eval(), images=torch.rand(2, 1, 4, 4)),
+        own={"model": NO_VIT},
+        names={"images": "image"},
+    ),
+    "looking.seat.swap_cls": Row(
+        seat.swap_cls,
+        lambda: dict(
+            model=model().eval(), images=torch.rand(2, 1, 4, 4), others=torch.rand(2, 1, 4, 4), blocks=1
+        ),
+        own={"model": NO_VIT},
+        fine={"blocks": {"0": "before the first block"}},
+        names={"images": "image", "others": "image"},
+    ),
+    **{
+        f"looking.attribution.{name}": Row(
+            getattr(attribution, name),
+            lambda more=more: dict(model=model().eval(), images=torch.rand(2, 1, 4, 4), **more),
+            own={"model": NO_VIT},
+            names={"images": "image"},
+        )
+        for name, more in {
+            "gradient_times_input": {},
+            "integrated_gradients": {"steps": 2},
+            "attention_relevance": {},
+            "leave_one_out": {},
+        }.items()
+    },
+    "lessons.learning.small_cnn": Row(
+        small_cnn,
+        lambda: dict(seed=3),
+        fine={"seed": {"0": "a seed like any other"}},
+        seen=lambda arguments, result: [*result.parameters()],
+    ),
+    "lessons.left_out.leave_out": Row(
+        leave_out,
+        lambda: dict(model=model(), part="the norms"),
+        own={"model": {name: kind for name, kind in NO_VIT.items() if name != "on meta"}},  # a plan stays one
+        changes=("model",),
     ),
 }
 

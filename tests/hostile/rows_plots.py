@@ -12,6 +12,10 @@ from hostile.kinds import FINITE, SAME, WORDS, Kind, constant, constants, of_ten
 from hostile.trial import Row
 from vit_steps import lessons
 from vit_steps.looking import plots
+from vit_steps.looking.drawings import plot_block, plot_draws, plot_map
+from vit_steps.looking.spread import plot_spread
+from vit_steps.looking.the_way import plot_the_way
+from vit_steps.vit import ViT
 
 
 @cache
@@ -104,7 +108,6 @@ def of_plot(name, make, own=None, **more):
 
 
 ROWS = {
-    "plot_pipeline": of_plot("pipeline", lambda: dict(step=3)),
     "plot_image": of_plot("image", lambda: dict(image=picture()), IMAGE),
     "plot_grid": of_plot(
         "grid",
@@ -123,13 +126,15 @@ ROWS = {
     ),
     "plot_numbers": of_plot(
         "numbers",
-        lambda: dict(numbers=torch.rand(2, 3), highlight=(slice(0, 1), slice(1, 3))),
-        {"highlight": HIGHLIGHT},
+        lambda: dict(numbers=torch.rand(2, 3), highlight=(slice(0, 1), slice(1, 3)), limit=2.0),
+        {"highlight": HIGHLIGHT, "limit": LIMIT},
+        fine=NO_LIMIT,
     ),
     "plot_cost": of_plot(
         "cost",
-        lambda: dict(patch_sizes=[8, 4, 2], image_size=16),
+        lambda: dict(patch_sizes=[8, 4, 2], image_size=16, dim=8),
         {"patch_sizes": PATCH_SIZES},
+        fine={"dim": {"None": "no third line"}},
         names={"patch_sizes": "patch_size"},
     ),
     "plot_differences": of_plot(
@@ -183,6 +188,81 @@ ROWS = {
     ),
 }
 ROWS = {f"looking.plots.{name}": row for name, row in ROWS.items()}
+
+
+@torch.no_grad()
+def trace_of(image, **changed):
+    sizes = {"patch_size": 2, "channels": 1, "dim": 8, "depth": 2, "num_heads": 2, "mlp_dim": 8}
+    torch.manual_seed(0)
+    model = ViT(image_size=tuple(image.shape[2:]), num_classes=3, **sizes)
+    return model.trace(image)._replace(**changed)
+
+
+ONE, TWO = torch.rand(1, 1, 4, 6), torch.rand(2, 1, 4, 6)
+TRACES = constants(None, 1, "text", {}) | {
+    "of two images": constant(trace_of(TWO)),
+    "of a smaller image": constant(trace_of(ONE[..., :4])),
+    "a plain tuple": Kind(tuple),
+    "NaN in it": constant(trace_of(ONE, encoded=torch.full((1, 7, 8), torch.nan))),
+    "without attention": constant(trace_of(ONE, attention=torch.zeros(1, 0, 2, 7, 7))),
+    "an axis missing": constant(trace_of(ONE, logits=torch.zeros(3))),
+    "with registers": constant(trace_of(ONE, with_cls=torch.zeros(1, 11, 8))),
+    "all zero": constant(trace_of(ONE)._make(torch.zeros_like(part) for part in trace_of(ONE)), FINITE),
+}
+ROWS["looking.the_way.plot_the_way"] = Row(
+    plot_the_way,
+    lambda: dict(image=ONE[0], trace=trace_of(ONE), ax=ax(), lit=5),
+    own=AX | {"image": OUTSIDE | {"two channels": constant(torch.rand(2, 4, 6))}, "trace": TRACES},
+    seen=drawn,
+    changes=("ax",),
+)
+
+COUNTS = constants(None, 3, "text", [], [0, 1], [2.5, 3], [-2, 3], ["4", "5"], [True, True], [5])
+GROUPS = {"a": {"in place": [0.5, 0.75], "shuffled": [0.25, 0.5]}}
+SPREADS = {
+    "other groups": constant(GROUPS | {"b": {"in place": [0.5]}}),
+    "no group": constant({"a": {}}),
+    "no number": constant({"a": {"in place": []}}),
+    "NaN": constant({"a": {"in place": [0.5, float("nan")]}}),
+    "words": constant({"a": {"in place": ["much"]}}),
+    "a list": constant([0.5, 0.75]),
+    "a list in it": constant({"a": [0.5, 0.75]}),
+    "empty": constant({}),
+    "of tensors": Kind(
+        lambda good: {"a": {group: torch.tensor(tries) for group, tries in good["a"].items()}}, SAME
+    ),
+}
+ROWS["looking.spread.plot_spread"] = Row(
+    plot_spread,
+    lambda: dict(values=GROUPS, ax=ax(), ylabel="y"),
+    own=AX | {"values": SPREADS},
+    seen=drawn,
+    changes=("ax",),
+    skip={"ylabel": dict.fromkeys(WORDS, "free text")},
+)
+
+
+ROWS |= {
+    "looking.drawings.plot_block": Row(
+        plot_block, lambda: dict(ax=ax()), own=AX, seen=drawn, changes=("ax",)
+    ),
+    "looking.drawings.plot_map": Row(
+        plot_map,
+        lambda: dict(attention_map=torch.rand(2, 3), ax=ax(), limit=0.5),
+        own=AX | {"limit": LIMIT},
+        fine=NO_LIMIT,
+        seen=drawn,
+        changes=("ax",),
+    ),
+    "looking.drawings.plot_draws": Row(
+        plot_draws,
+        lambda: dict(draws={"a": torch.rand(4)}, ax=ax(), xlabel="accuracy"),
+        own=AX | {"draws": CURVES},
+        skip={"xlabel": dict.fromkeys(WORDS, "free text")},
+        seen=drawn,
+        changes=("ax",),
+    ),
+}
 
 
 # What a notebook needs around a cell

@@ -66,6 +66,7 @@ CALLS = {
     "kernel2weight": lambda: dict(kernel=torch.rand(5, 3, 2, 2)),
     "image2emb_naive": lambda: dict(image=image(), patch_size=2, weight=torch.rand(12, 5)),
     "image2emb_conv": lambda: dict(image=image(), kernel=torch.rand(5, 3, 2, 2), stride=2),
+    "resize_kernel": lambda: dict(kernel=torch.rand(5, 3, 2, 2), patch_size=3),
     "map2emb": lambda: dict(feature_map=torch.rand(2, 5, 2, 3)),
     "prepend_cls": lambda: dict(tokens=tokens(), cls_token=torch.rand(1, 1, 8)),
     "split_cls": lambda: dict(tokens=tokens()),
@@ -75,6 +76,9 @@ CALLS = {
         table=torch.rand(7, 8), old_grid=(2, 3), new_grid=(3, 4), num_prefix=1, like="Google"
     ),
     "position_similarity": lambda: dict(table=torch.rand(7, 8)),
+    "patch_places": lambda: dict(grid=(2, 3)),
+    "rotary_angles": lambda: dict(places=torch.rand(6, 2), head_dim=8, temperature=30.0),
+    "rotate": lambda: dict(heads=torch.rand(2, 4, 7, 8), angles=torch.rand(6, 4)),
     "split_heads": lambda: dict(tokens=tokens(), num_heads=2),
     "merge_heads": lambda: dict(heads=torch.rand(2, 4, 5, 2)),
     "attention_weights": lambda: dict(query=torch.rand(2, 4, 5, 2), key=torch.rand(2, 4, 7, 2)),
@@ -130,6 +134,7 @@ FINE = {
     },
     "sincos_position": {"grid": {"(5, 7)": "another size"}},
     "resize_position": {"new_grid": {"(5, 7)": "another size"}},
+    "patch_places": {"grid": {"(5, 7)": "another size"}},
     "fused_attention": {"num_queries": {"None": "all ask"}},
     "build_vit": {"num_classes": {"0": "no head"}},
     "top_k": {

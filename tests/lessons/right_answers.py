@@ -2,6 +2,7 @@
 
 import torch
 import torch.nn.functional as F
+from my_vits import Mine
 from torch import nn
 
 from vit_steps import lessons, pool_cls
@@ -13,18 +14,10 @@ def check_sincos_1d(table, pairs=ROW_ENDS):
     return lessons.check_sincos_1d(table, pairs)
 
 
-def fold(patches, patch_size, image_size):
-    return F.fold(patches.transpose(1, 2), image_size, patch_size, stride=patch_size)
-
-
-def put_back_in_a_loop(patches, patch_size, image_size):
-    cols = image_size[1] // patch_size
-    image = torch.empty(len(patches), patches.shape[2] // patch_size**2, *image_size)
-    for n in range(patches.shape[1]):
-        top, left = n // cols * patch_size, n % cols * patch_size
-        block = patches[:, n].reshape(len(patches), -1, patch_size, patch_size)
-        image[:, :, top : top + patch_size, left : left + patch_size] = block
-    return image
+def put_back(patches, patch_size, image_size):
+    rows, cols = (side // patch_size for side in image_size)
+    blocks = patches.view(len(patches), rows, cols, -1, patch_size, patch_size)
+    return torch.einsum("brcCyx->bCrycx", blocks).flatten(4).flatten(2, 3)
 
 
 def rows_in_a_loop(channels, patch_size):
@@ -109,15 +102,14 @@ def is_attention(weights_of):
     return torch.allclose(weights_of(query, key), expected, atol=1e-5)
 
 
+@torch.enable_grad()
 def is_self_attention(attention, num_heads=4, batch=2):
-    reference = nn.MultiheadAttention(8, num_heads, batch_first=True)
-    qkv, tokens = nn.Linear(8, 24), torch.randn(batch, 5, 8)
-    reference.in_proj_weight, reference.in_proj_bias = qkv.weight, qkv.bias
-    ours, weights = attention(tokens, qkv=qkv, proj=reference.out_proj, num_heads=num_heads)
-    theirs, their_weights = reference(tokens, tokens, tokens, average_attn_weights=False)
-    if weights.shape != their_weights.shape:
-        return False
-    return torch.allclose(ours, theirs, atol=1e-5) and torch.allclose(weights, their_weights, atol=1e-5)
+    layers = {"qkv": nn.Linear(8, 24), "proj": nn.Linear(8, 8), "num_heads": num_heads}
+    tokens = torch.randn(batch, 5, 8, requires_grad=True)
+    given, turned = attention(tokens, **layers)[0], attention(tokens.flip(1), **layers)[0]
+    (reached,) = torch.autograd.grad(given[0, 0].sum(), tokens, retain_graph=True)
+    hears_all, is_sealed = reached[0].any(dim=1).all(), not reached[1:].any()
+    return hears_all and is_sealed and torch.allclose(given.flip(1), turned, atol=1e-5)
 
 
 def smoothed_in_a_loop(logits, label, smoothing):
@@ -139,8 +131,7 @@ def freeze(model):
 
 
 RIGHT = [
-    (lessons.check_patches2image, fold),
-    (lessons.check_patches2image, put_back_in_a_loop),
+    (lessons.check_patches2image, put_back),
     (lessons.check_weight_rows, rows_in_a_loop),
     (lessons.check_overlap, overlap),
     (lessons.check_registers, add_registers),
@@ -154,6 +145,7 @@ RIGHT = [
     (lessons.check_pool_zoo, is_mean),
     (lessons.check_weights_zoo, is_attention),
     (lessons.check_attention_zoo, is_self_attention),
+    (lessons.check_my_vit, Mine),
     (lessons.check_smoothed_loss, smoothed_in_a_loop),
     (lessons.check_classify_by_mean, classify_in_a_loop),
     (lessons.check_freeze_all_but_head, freeze),

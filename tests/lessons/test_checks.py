@@ -1,21 +1,26 @@
 """The checks of the exercises: the right answer passes, and a wrong one hears which mistake it is."""
 
+import functools
 import re
+import sys
+from itertools import combinations
 
 import pytest
 import torch
+import torch.nn.functional as F
+from my_vits import Mine
 from right_answers import (
     EVERY_CHECK,
     RIGHT,
     ROW_ENDS,
     check_sincos_1d,
-    fold,
     is_attention,
     is_mean,
     is_self_attention,
     most_alike_in_a_loop,
     overlap,
     pool_in_a_loop,
+    put_back,
     reached_by_trying,
     rows_in_a_loop,
     sincos_in_a_loop,
@@ -23,8 +28,26 @@ from right_answers import (
 from torch import nn
 from wrong_answers import WRONG
 
-from vit_steps import image2emb_conv, image2emb_naive, image2patches, lessons, weight2kernel
-from vit_steps.lessons import classification, cls_token, encoder, patch_embedding, position_embedding
+import vit_steps
+from vit_steps import (
+    classify,
+    image2emb_conv,
+    image2emb_naive,
+    image2patches,
+    lessons,
+    pool_mean,
+    self_attention,
+    weight2kernel,
+)
+from vit_steps.lessons import (
+    classification,
+    cls_token,
+    encoder,
+    my_vit,
+    patch_embedding,
+    position_embedding,
+)
+from vit_steps.lessons._verdict import TOLERANCE, own_random_numbers, random_tensor, watched
 
 
 @pytest.fixture
@@ -51,7 +74,7 @@ def test_the_right_answer_passes(say, check, answer):
 
 
 def test_every_check_is_tested_and_can_be_imported_from_the_room():
-    modules = (patch_embedding, cls_token, position_embedding, encoder, classification)
+    modules = (patch_embedding, cls_token, position_embedding, encoder, classification, my_vit)
     public = {name for module in modules for name in vars(module) if name.startswith("check_")}
     assert {check.__name__ for check in EVERY_CHECK} == public
     assert {name for name in lessons.__all__ if name.startswith("check_")} == public
@@ -68,6 +91,98 @@ def test_a_wrong_answer_hears_which_mistake_it_is(say, check, answer, words):
 def test_every_check_names_two_mistakes_at_least():
     named = [check for check, _, _ in WRONG]
     assert all(named.count(check) >= 2 for check in EVERY_CHECK)
+
+
+# What a reader is to write, and what would be the package's or torch's own function under another name.
+YOURSELF = [
+    (lessons.check_patches2image, vit_steps.patches2image, ()),
+    (lessons.check_patches2image, F.fold, ()),
+    (
+        lessons.check_smoothed_loss,
+        lambda logits, label, smoothing: F.cross_entropy(logits, label, label_smoothing=smoothing),
+        (),
+    ),
+    (
+        lessons.check_classify_by_mean,
+        lambda tokens, norm, head: classify(tokens, norm, head, pool=pool_mean),
+        (),
+    ),
+]
+
+
+@pytest.mark.parametrize(("check", "function", "more"), YOURSELF)
+def test_a_ready_made_function_under_another_name_is_no_answer(say, check, function, more):
+    def my_own(*arguments):
+        return function(*arguments)
+
+    for answer in (function, my_own, functools.partial(function), getattr(function, "__wrapped__", function)):
+        assert say(check, answer, *more)[1].startswith("wrong: your function")
+
+
+def like_pool_mean(pool):
+    tokens = torch.randn(2, 5, 8)
+    return torch.allclose(pool(tokens), vit_steps.pool_mean(tokens))
+
+
+def like_attention_weights(weights_of):
+    query, key = torch.randn(2, 2, 3, 5, 4)
+    return torch.allclose(weights_of(query, key), vit_steps.attention_weights(query, key), atol=1e-5)
+
+
+def like(another):
+    def is_the_same(attention):
+        tokens, qkv, proj = torch.randn(2, 5, 8), nn.Linear(8, 24), nn.Linear(8, 8)
+        return torch.allclose(attention(tokens, qkv, proj, 4)[0], another(tokens, qkv, proj), atol=1e-5)
+
+    return is_the_same
+
+
+def by_torch(tokens, qkv, proj):
+    theirs = nn.MultiheadAttention(8, 4, batch_first=True)
+    theirs.in_proj_weight, theirs.in_proj_bias, theirs.out_proj = qkv.weight, qkv.bias, proj
+    return theirs(tokens, tokens, tokens)[0]
+
+
+@pytest.mark.parametrize(
+    ("check", "answer", "name"),
+    [
+        (lessons.check_pool_zoo, like_pool_mean, "pool_mean"),
+        (lessons.check_weights_zoo, like_attention_weights, "attention_weights"),
+        (
+            lessons.check_attention_zoo,
+            like(lambda *all: self_attention(*all, 4)[0]),
+            "self_attention",
+        ),
+        (lessons.check_attention_zoo, like(by_torch), "forward"),
+    ],
+)
+def test_a_test_that_holds_the_zoo_against_the_ready_made_one_hears_it(say, check, answer, name):
+    """What the members of the zoo call themselves is not held against the answer: see RIGHT."""
+    assert say(check, answer) == (False, f"wrong: your function calls {name}: write it yourself")
+
+
+def test_patches_are_not_counted_by_cutting_them(say):
+    def cut(image_size, patch_size, stride):
+        kernel = torch.ones(1, 1, patch_size, patch_size)
+        tokens = image2emb_conv(torch.ones(1, 1, *image_size), kernel, stride)
+        return tokens.shape[1], range(stride, patch_size)
+
+    wanted = "wrong: your function calls image2emb_conv: write it yourself"
+    assert say(lessons.check_overlap, cut) == (False, wanted)
+
+
+def test_what_is_called_is_seen_by_whatever_name_and_the_profiler_stays():
+    query, hook = torch.rand(1, 1, 3, 4), lambda *_: None
+    attend, loss = F.scaled_dot_product_attention, nn.CrossEntropyLoss()
+    sys.setprofile(hook)
+    try:
+        with watched([attend, F.cross_entropy, F.fold]) as called:
+            attend(query, query, query)
+            loss(torch.rand(2, 3), torch.tensor([0, 1]))
+        assert sys.getprofile() is hook
+    finally:
+        sys.setprofile(None)
+    assert called == ["scaled_dot_product_attention", "cross_entropy"]
 
 
 @pytest.mark.parametrize(
@@ -158,7 +273,7 @@ def test_nonsense_is_refused_and_nothing_is_raised(say, check, given):
 
 def test_what_is_not_recognised_is_shown_with_its_first_difference(say):
     def all_but_one(patches, patch_size, image_size):
-        image = fold(patches, patch_size, image_size)
+        image = put_back(patches, patch_size, image_size)
         image[1, 2:, 3, 5] = 7.0
         return image
 
@@ -277,3 +392,41 @@ def test_a_check_leaves_the_random_numbers_and_says_the_same_each_time(say, chec
     torch.rand(7)
     with torch.no_grad():
         assert say(check, answer if check is not lessons.check_reached else reached_by_trying) == first
+
+
+def test_no_two_mistakes_of_a_vit_look_the_same():
+    with own_random_numbers():
+        reference = my_vit._all_random(vit_steps.ViT(**my_vit.ODD))
+    image = random_tensor(2, 3, 6, 8)
+    with torch.no_grad():
+        answers = [reference(image)]
+        answers += [my_vit._mistaken(reference, change)(image) for change in my_vit.MY_VIT_MISTAKES.values()]
+    for one, other in combinations(answers, 2):
+        assert one.shape != other.shape or (one - other).abs().max() > 10 * TOLERANCE
+
+
+def test_a_whole_vit_hears_how_many_digits_it_reads(say):
+    verdict, line = say(lessons.check_my_vit, Mine)
+    assert verdict
+    right = int(re.search(r"reads (\d+) of 360 test digits \(9[89]\.\d%\)", line)[1])
+    assert line.endswith(f"the package's {right}")
+
+
+def test_a_class_without_an_answer_is_not_yet_one(say):
+    class Empty(nn.Module):
+        def __init__(self, *sizes):
+            super().__init__()
+
+        def forward(self, image):
+            return None
+
+    class Named(Mine):
+        def forward(self, image):
+            return None
+
+    assert say(lessons.check_my_vit, Empty)[1] == "not yet: your ViT has no parameters"
+    assert say(lessons.check_my_vit, Named)[1] == "not yet: your function returns None"
+    assert (
+        "give the class itself, without calling it"
+        in say(lessons.check_my_vit, Mine(*my_vit.ODD.values()))[1]
+    )

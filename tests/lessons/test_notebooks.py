@@ -5,20 +5,27 @@ import copy
 import importlib
 import importlib.util
 import re
+from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
 
 import nbformat
 import pytest
+from matplotlib import pyplot as plt
 
 ROOT = Path(__file__).parents[2]
 STEPS = ("patch_embedding", "cls_token", "position_embedding", "encoder", "classification")
 NAMES = [f"{number}_{step}" for number, step in enumerate(STEPS, start=1)]
+EXCURSIONS = ["a_looking_inside"]
 MEGABYTE = 2**20
 
 
+def path_of(name: str) -> Path:
+    return ROOT / "notebooks" / ("beyond" if name in EXCURSIONS else "") / f"{name}.ipynb"
+
+
 def read(name: str):
-    return nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4)
+    return nbformat.read(path_of(name), as_version=4)
 
 
 def code_cells(notebook) -> list:
@@ -33,13 +40,14 @@ def draws(cell) -> bool:
     return "show_figure(" in cell.source
 
 
-@pytest.fixture(params=NAMES)
+@pytest.fixture(params=[*NAMES, *EXCURSIONS])
 def notebook(request):
     return read(request.param)
 
 
-def test_the_five_lessons_and_no_others():
+def test_the_five_lessons_and_the_excursions_and_no_others():
     assert sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb")) == NAMES
+    assert sorted(path.stem for path in (ROOT / "notebooks" / "beyond").glob("*.ipynb")) == EXCURSIONS
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -117,9 +125,9 @@ def test_headings_go_down_one_level_at_a_time(notebook):
     assert all(level <= before + 1 for before, level in pairwise(levels))
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [*NAMES, *EXCURSIONS])
 def test_a_lesson_is_small_enough_for_git(name):
-    assert (ROOT / "notebooks" / f"{name}.ipynb").stat().st_size < MEGABYTE
+    assert path_of(name).stat().st_size < MEGABYTE
 
 
 def test_no_path_of_a_machine(notebook):
@@ -140,7 +148,9 @@ def test_imports_stand_in_one_cell_and_exist(notebook):
     for node in imported(with_imports[0]):
         if isinstance(node, ast.ImportFrom) and node.module.startswith("vit_steps"):
             module = importlib.import_module(node.module)
-            assert all(hasattr(module, name.name) for name in node.names)
+            for name in node.names:
+                # Of a folder its modules can be named, too.
+                assert hasattr(module, name.name) or find_spec(f"{node.module}.{name.name}"), name.name
 
 
 def test_a_lesson_shows_live_source_and_compares(notebook):
@@ -151,19 +161,44 @@ def test_a_lesson_shows_live_source_and_compares(notebook):
 
 def test_a_lesson_opens_and_closes_like_the_others(notebook):
     first, last = notebook.cells[0].source, notebook.cells[-1].source
-    assert re.match(r"# [1-5] · \w", first)
+    assert re.match(r"# [1-5A-Z] · \w", first)
     assert "You will be able to" in first
-    assert "plot_pipeline(" in "".join(cell.source for cell in notebook.cells[:3])
+    is_excursion = first[2].isalpha()
+    assert is_excursion or "plot_the_way(" in "".join(cell.source for cell in notebook.cells[:3])
     recap = next(cell.source for cell in notebook.cells if cell.source.startswith("## What you have seen"))
     assert len(re.findall(r"^\d\. ", recap.partition("**Try it**")[0], flags=re.M)) == 5
     assert ".ipynb)" in last
 
 
-def test_links_between_lessons_lead_somewhere(notebook):
-    for cell in notebook.cells:
+SOLUTION = re.compile(
+    r'<details class="solution"><summary>Solution</summary>\n\n.*?```python\n(.*?)```.*</details>', flags=re.S
+)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_solution_is_folded_away_runs_only_when_it_is_copied_and_is_right(name, capsys, monkeypatch):
+    """It is text, so that Run All grades the reader; here it is run as if a reader had copied it."""
+    cells = {cell.id: cell for cell in read(name).cells}
+    solutions = [each for each in cells if each.endswith("-solution")]
+    assert len(solutions) == len([each for each in cells if each.endswith("-stub")]) >= 3
+    monkeypatch.chdir(ROOT / "notebooks")
+    for each in solutions:
+        assert cells[each].cell_type == "markdown"
+        (program,) = SOLUTION.findall(cells[each].source)
+        stub = cells[each.replace("-solution", "-stub")]
+        assert "not yet" in "".join(output.get("text", "") for output in stub.outputs)
+        check = stub.source[stub.source.index("_ = check_") :]
+        with plt.rc_context():  # the lesson's style is not for other tests
+            exec(f"{cells['imports'].source}\n{program}\n{check}", {})
+        assert capsys.readouterr().out.splitlines()[-1].startswith("right: "), each
+
+
+@pytest.mark.parametrize("name", [*NAMES, *EXCURSIONS])
+def test_links_between_lessons_lead_somewhere(name):
+    for cell in read(name).cells:
         if cell.cell_type == "markdown":
             for target in re.findall(r"\]\(([^)#:]+)\)", cell.source):
-                assert (ROOT / "notebooks" / target).exists(), target
+                assert (path_of(name).parent / target).exists(), target
 
 
 def test_nothing_of_the_run_is_stored(notebook):

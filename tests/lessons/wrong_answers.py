@@ -5,14 +5,15 @@ from functools import partial
 
 import torch
 import torch.nn.functional as F
+from my_vits import WRONG_VITS
 from right_answers import (
     add_registers,
     check_sincos_1d,
     classify_in_a_loop,
-    fold,
     freeze,
     is_self_attention,
     overlap,
+    put_back,
     reached_by_jacobian,
     rows_in_a_loop,
     sincos_in_a_loop,
@@ -20,7 +21,23 @@ from right_answers import (
     swap_in_a_copy,
 )
 
-from vit_steps import lessons, pool_cls
+from vit_steps import lessons, pool_cls, pool_mean, sincos_position
+
+
+def put_back_in_a_loop(patches, patch_size, image_size):
+    cols = image_size[1] // patch_size
+    image = torch.empty(len(patches), patches.shape[2] // patch_size**2, *image_size)
+    for n in range(patches.shape[1]):
+        top, left = n // cols * patch_size, n % cols * patch_size
+        block = patches[:, n].reshape(len(patches), -1, patch_size, patch_size)
+        image[:, :, top : top + patch_size, left : left + patch_size] = block
+    return image
+
+
+def put_back_row_by_row(patches, patch_size, image_size):
+    rows = patches.chunk(image_size[0] // patch_size, dim=1)
+    blocks = [row.unflatten(2, (-1, patch_size, patch_size)).permute(0, 2, 3, 1, 4) for row in rows]
+    return torch.cat([block.flatten(3) for block in blocks], dim=2)
 
 
 def square_grid(patches, patch_size, image_size):
@@ -43,7 +60,7 @@ def not_interleaved(patches, patch_size, image_size):
 
 def transposed_patches(patches, patch_size, image_size):
     turned = patches.unflatten(2, (-1, patch_size, patch_size)).transpose(3, 4).flatten(2)
-    return fold(turned, patch_size, image_size)
+    return put_back(turned, patch_size, image_size)
 
 
 def one_register(patches, cls_token, registers):
@@ -248,12 +265,14 @@ def counting(how):
 
 WRONG = [
     (lessons.check_patches2image, lambda p, s, size: p.reshape(len(p), -1, *size), "you reshape and move no axis"),
+    (lessons.check_patches2image, put_back_in_a_loop, "right numbers, but in a loop"),
+    (lessons.check_patches2image, put_back_row_by_row, "right numbers, but in a loop"),
     (lessons.check_patches2image, not_interleaved, "the row inside a patch must come right after the row of patches"),
     (lessons.check_patches2image, square_grid, "you take the image for square"),
     (lessons.check_patches2image, three_channels, "you take it for granted that an image has 3 channels"),
     (lessons.check_patches2image, transposed_patches, "inside each patch, rows and columns are swapped"),
-    (lessons.check_patches2image, lambda p, s, size: fold(p, s, size[::-1]), "it is (height, width)"),
-    (lessons.check_patches2image, lambda p, s, size: fold(p, s, size).movedim(1, -1), "your channels come last"),
+    (lessons.check_patches2image, lambda p, s, size: put_back(p, s, size[::-1]), "it is (height, width)"),
+    (lessons.check_patches2image, lambda p, s, size: put_back(p, s, size).movedim(1, -1), "your channels come last"),
     (lessons.check_weight_rows, lambda c, p: torch.tensor(rows_in_a_loop(c, p)).argsort(), "this is the inverse"),
     (lessons.check_weight_rows, lambda c, p: range(c * p * p), "you leave the rows as they are"),
     (lessons.check_weight_rows, lambda c, p: torch.arange(c * p * p).view(c, p, p).permute(2, 1, 0).flatten(), "your order is (col, row, channel)"),
@@ -273,6 +292,7 @@ WRONG = [
     (lessons.check_pool_patches, lambda tokens, prefix: tokens[:, 1:].mean(dim=1), "the registers are in your mean"),
     (lessons.check_pool_patches, lambda tokens, prefix: tokens[:, prefix + 1 :].mean(dim=1), "you leave out the first patch"),
     (lessons.check_pool_patches, lambda tokens, prefix: tokens[:, prefix:].sum(dim=1) / tokens.shape[1], "you divide by the number of tokens"),
+    (lessons.check_pool_patches, lambda tokens, prefix: pool_mean(torch.cat([tokens[:, :1], tokens[:, prefix:]], dim=1)), "your function calls pool_mean: write it yourself"),
     (lessons.check_pool_patches, lambda tokens, prefix: tokens[:, prefix:].mean(), "your shape is (), wanted (2, 8)"),
     (lessons.check_reached, reads_all, "let the loss read the CLS token alone"),
     (lessons.check_reached, plain_sum, "behind a norm that sum is constant"),
@@ -285,6 +305,7 @@ WRONG = [
     (check_sincos_1d, from_one, "your places start at 1"),
     (check_sincos_1d, lambda places, dim: sincos_in_a_loop(places, 2 * dim)[:, : dim], "wrong: for 49 places, dim 64"),
     (check_sincos_1d, lambda places, dim: sincos_in_a_loop(places, dim)[:, : dim // 2], "the cosines are missing"),
+    (check_sincos_1d, lambda places, dim: sincos_position((1, places), 2 * dim)[:, :dim], "your function calls sincos_position: write it yourself"),
     (lessons.check_most_alike, like_itself, "you found the patch itself"),
     (lessons.check_most_alike, second_best, "you found the CLS token"),
     (lessons.check_most_alike, cut_off_and_forgotten, "you are one off"),
@@ -331,4 +352,5 @@ WRONG = [
     (lessons.check_freeze_all_but_head, counting(lambda model: 44), "45 numbers are trained, not 44"),
     (lessons.check_freeze_all_but_head, counting(lambda model: [40, 5]), "45 numbers are trained, not [40.0, 5.0]"),
     (lessons.check_freeze_all_but_head, counting(lambda model: [45]), "45 numbers are trained, not [45.0]"),
+    *((lessons.check_my_vit, answer, words) for answer, words in WRONG_VITS),
 ]  # fmt: skip

@@ -24,19 +24,6 @@ def shown(artist) -> np.ndarray:
     return np.ma.filled(artist.get_array(), np.nan)
 
 
-def test_the_pipeline_lights_one_step(ax):
-    boxes = plots.plot_pipeline(3, ax)
-    lit = [box.get_facecolor() == boxes[2].get_facecolor() for box in boxes]
-    assert lit == [False, False, True, False, False]
-    assert "position" in " ".join(text.get_text() for text in ax.texts)
-
-
-@pytest.mark.parametrize(("step", "words"), [(0, "at least 1, got 0"), (6, "at most 5, got 6")])
-def test_there_are_five_steps(ax, step, words):
-    with pytest.raises(ValueError, match=f"step must be {words}"):
-        plots.plot_pipeline(step, ax)
-
-
 def test_an_image_is_drawn_channels_last(ax):
     image = torch.rand(3, 4, 6)
     assert np.array_equal(shown(plots.plot_image(image, ax, title="a")), image.permute(1, 2, 0))
@@ -111,6 +98,20 @@ def test_cost_counts_the_cls_token(ax):
     tokens, pairs = plots.plot_cost([32, 16], 224, ax)
     assert tokens.get_ydata().tolist() == [50, 197]
     assert pairs.get_ydata().tolist() == [2500, 38809]
+
+
+def test_the_work_of_a_block_grows_with_the_tokens_while_they_are_few_and_with_the_pairs_later(ax):
+    # 12 T D² for the matrices of a block and 2 T² D for its pairs: at T = 6 D they are the same.
+    for dim, wanted in ((10**7, 785 / 197), (1, (785 / 197) ** 2), (768, 4.47)):
+        *_, work = plots.plot_cost([16, 8], 224, ax, dim=dim)
+        assert work.get_ydata()[1] / work.get_ydata()[0] == pytest.approx(wanted, rel=0.03)
+
+
+def test_with_a_limit_a_number_has_one_colour_in_two_matrices(ax):
+    plots.plot_numbers([[1, 7]], ax, limit=9.0)
+    plots.plot_numbers([[7, 9]], ax, limit=9.0)
+    first, second = ax.images
+    assert first.get_clim() == second.get_clim() == (0, 9)
 
 
 def test_a_histogram_counts_every_difference(ax):
@@ -201,10 +202,14 @@ def test_a_class_may_have_any_name(ax, draw, name):
 
 
 def test_embeddings_are_marked_by_class_and_not_by_colour_alone(ax):
-    points, labels = torch.randn(30, 2), torch.arange(3).repeat(10)
-    artist = plots.plot_embeddings(points, labels, ax)
-    assert np.allclose(artist.get_offsets(), points)
-    assert [text.get_text() for text in ax.texts] == ["0", "1", "2"]
+    points, labels = torch.randn(100, 2), torch.arange(10).repeat(10)
+    artists = plots.plot_embeddings(points, labels, ax)
+    outlines = set()
+    for label, artist in enumerate(artists):
+        assert np.allclose(artist.get_offsets(), points[labels == label])
+        outlines.add(artist.get_paths()[0].vertices.tobytes())
+    assert len(outlines) == 10
+    assert [text.get_text() for text in ax.texts] == [str(digit) for digit in range(10)]
     assert np.allclose(ax.texts[1].get_position(), np.median(points[labels == 1], axis=0))
 
 

@@ -173,8 +173,8 @@ def test_each_weight_is_found_where_the_script_looks_for_it():
     explorer = attention_explorer(torch.rand(2, 1, 8, 12), attention, (2, 3), control=control)
     assert explorer.choices == [
         {"label": "image", "options": ["0", "1"]},
-        {"label": "layer", "options": ["0", "1", "2"]},
-        {"label": "head", "options": ["mean", "0", "1", "2", "3"]},
+        {"label": "block", "options": ["1", "2", "3"]},
+        {"label": "head", "options": ["mean", "1", "2", "3", "4"]},
     ]
     sent = floats(explorer)
     for given, (number, weights) in zip(("model", "control"), enumerate((attention, control)), strict=True):
@@ -195,12 +195,21 @@ def test_images_are_sent_as_red_green_blue_opaque(channels):
     assert (sent[..., :3] == wanted).all()
 
 
+def test_of_one_head_there_is_no_mean_and_nothing_to_choose():
+    rollouts = attention_of(2, 3, 1, 7, 7)
+    explorer = attention_explorer(torch.rand(2, 1, 4, 6), rollouts, (2, 3))
+    assert [choice["label"] for choice in explorer.choices] == ["image", "block"]
+    assert explorer.chosen == [0, 2]
+    assert "mean" not in explorer.alt
+    assert np.array_equal(np.frombuffer(explorer.table, np.float32), rollouts.flatten())
+
+
 def test_the_words_name_the_brightest_patch():
     attention = attention_of(1, 2, 3, 7, 7) / 7
     attention[0, -1, :, 0, 1 + 5] = 0.9
     explorer = attention_explorer(torch.rand(1, 3, 8, 12), attention, (2, 3), labels=["a cat"])
     assert "a cat" in explorer.alt
-    assert "layer 1" in explorer.alt
+    assert "block 2" in explorer.alt
     assert "row 1, column 2" in explorer.alt
     assert explorer.chosen == [0, 1, 0]
 

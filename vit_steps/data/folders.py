@@ -2,8 +2,10 @@
 
 import os
 import warnings
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -11,7 +13,7 @@ from jaxtyping import Float, Int
 from PIL import Image
 from torch import Tensor
 
-from vit_steps.doors import door
+from vit_steps.doors import door, values
 from vit_steps.files.pictures import BadPicture, TooLarge, open_picture, printable
 
 MODES = {1: "L", 3: "RGB"}  # Pillow's names for grey and colour
@@ -27,14 +29,23 @@ class ImageFolder(NamedTuple):
     classes: tuple[str, ...]
 
 
-@door()
+def _size_or_prepare(size: object, prepare: object) -> None:
+    if prepare is None:
+        values.integer("size", size)
+    elif size is not None:
+        raise ValueError(f"size {size} and prepare are given: prepare has a size of its own")
+
+
+@door(_size_or_prepare)
 def load_image_folder(
     path: str | os.PathLike,
     *,
-    size: int,
+    size: int | None = None,
     channels: Literal[1, 3] = 3,
     broken: Literal["refuse", "skip"] = "refuse",
     least_classes: int = 1,
+    prepare: Callable[[Path], Tensor] | None = None,
+    progress: bool = False,
 ) -> ImageFolder:
     """Load a folder that holds one subfolder of images for each class.
 
@@ -44,14 +55,17 @@ def load_image_folder(
 
     Args:
         path: of the folder. Images may lie at any depth below their class.
-        size: side of the square that is wanted, in pixels.
+        size: side of the square that is wanted, in pixels; asked for unless ``prepare`` says it.
         channels: 3 for colour, 1 for grey; images of the other kind are converted.
         broken: what to do with a file that cannot be read as an image: "refuse", or "skip" with a warning
             that names it. An image of more than ``PIL.Image.MAX_IMAGE_PIXELS`` is refused either way.
         least_classes: how many classes there must be; what trains on them needs 2.
+        prepare: makes pixels of the path of an image, (1, channels, height, width), in place of crop and
+            resize: the ``preprocess`` that ``load_pretrained`` gives with its weights.
+        progress: whether to show a bar (on stderr, or as a widget).
 
     Returns:
-        Images with values in [0, 1], labels, and the names of the classes.
+        Images with values in [0, 1], or as ``prepare`` gives them, labels, and the names of the classes.
 
     Raises:
         FileNotFoundError: "there is no folder cats-and-dogs".
@@ -59,15 +73,16 @@ def load_image_folder(
             cats-and-dogs/cats", "cannot read cats-and-dogs/cats/1.png: ...", "cats-and-dogs/cats/2.png is
             refused as a decompression bomb: ...", "data has one class alone, pets: was data/pets meant, with
             cat, dog?", "data holds the parts train, test, and no classes: give one of them, such as
-            data/train".
+            data/train", "size 64 and prepare are given: prepare has a size of its own".
         TypeError: ``path`` is no path, or ``size`` is not an integer.
     """
     folders, skipped = _class_folders(Path(path), least_classes), []
-    read = [_read_class(folder, size, channels, skipped if broken == "skip" else None) for folder in folders]
+    make = prepare or partial(_crop_and_resize, size=size, channels=channels)
+    read = _read_all(folders, make, skipped if broken == "skip" else None, progress)
     for line in skipped:
         warnings.warn(f"skipped {line}", stacklevel=2)
     labels = torch.tensor([label for label, images in enumerate(read) for _ in images])
-    images = torch.stack([image for images in read for image in images])
+    images = _joined([image for images in read for image in images])
     return ImageFolder(images, labels, tuple(folder.name for folder in folders))
 
 
@@ -151,17 +166,42 @@ def _files(folder: Path) -> list[Path]:
 # Their images
 
 
-def _read_class(folder: Path, size: int, channels: int, skipped: list[str] | None) -> list[Tensor]:
-    images = [_read_or_skip(file, size, channels, skipped) for file in _files(folder)]
-    images = [image for image in images if image is not None]
+def _read_all(
+    folders: list[Path], make: Callable[[Path], Tensor], skipped: list[str] | None, progress: bool
+) -> list[list[Tensor]]:
+    """The images of each class."""
+    from tqdm.auto import tqdm
+
+    files = [_files(folder) for folder in folders]
+    with tqdm(total=sum(map(len, files)), desc="images", unit="image", disable=not progress) as bar:
+        return [
+            _read_class(folder, own, make, skipped, bar) for folder, own in zip(folders, files, strict=True)
+        ]
+
+
+def _joined(images: list[Tensor]) -> Tensor:
+    shapes = sorted({tuple(image.shape) for image in images})
+    if len(shapes) > 1 or len(shapes[0]) != 4 or shapes[0][0] != 1:
+        gave = " and ".join(map(str, shapes))
+        raise ValueError(f"prepare gave shape {gave}: (1, channels, height, width) is wanted, one for all")
+    return torch.cat(images)
+
+
+def _read_class(
+    folder: Path, files: list[Path], make: Callable[[Path], Tensor], skipped: list[str] | None, bar: Any
+) -> list[Tensor]:
+    images = []
+    for file in files:
+        images += _read_or_skip(file, make, skipped)
+        bar.update()
     if not images:
         raise ValueError(f"class {printable(folder.name)} has no image: {printable(folder)}")
     return images
 
 
-def _read_or_skip(file: Path, size: int, channels: int, skipped: list[str] | None) -> Tensor | None:
+def _read_or_skip(file: Path, make: Callable[[Path], Tensor], skipped: list[str] | None) -> list[Tensor]:
     try:
-        return _read_image(file, size, channels)
+        return [make(file)]
     except TooLarge:
         raise
     except (BadPicture, FileNotFoundError) as error:
@@ -169,14 +209,14 @@ def _read_or_skip(file: Path, size: int, channels: int, skipped: list[str] | Non
     if skipped is None:
         raise ValueError(f"cannot read {reason}")
     skipped.append(reason)
-    return None
+    return []
 
 
-def _read_image(file: Path, size: int, channels: int) -> Float[Tensor, "channels size size"]:
+def _crop_and_resize(file: Path, size: int, channels: int) -> Float[Tensor, "1 channels size size"]:
     upright = open_picture(file, MODES[channels])
     side = min(upright.size)
     left, top = (upright.width - side) // 2, (upright.height - side) // 2
     square = upright.crop((left, top, left + side, top + side))
     square = square.resize((size, size), Image.Resampling.BILINEAR)
-    pixels = torch.from_numpy(np.array(square)).reshape(size, size, channels)
-    return pixels.permute(2, 0, 1).contiguous() / 255  # H W C -> C H W
+    pixels = torch.from_numpy(np.array(square)).reshape(1, size, size, channels)
+    return pixels.permute(0, 3, 1, 2).contiguous() / 255  # 1 H W C -> 1 C H W

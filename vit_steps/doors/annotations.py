@@ -23,7 +23,7 @@ class Call:
         tensors: the first tensor, and the first of floating point, by name: all others have to fit them.
     """
 
-    sizes: dict[str, int | float] = field(default_factory=dict)
+    sizes: dict[str, Any] = field(default_factory=dict)
     axes: dict[str, tuple[int, str]] = field(default_factory=dict)
     tensors: dict[str, tuple[str, Tensor]] = field(default_factory=dict)
 

@@ -16,10 +16,13 @@ import secrets
 import shutil
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
+
+from torch import Tensor
 
 from vit_steps.files.reading import shown
 
@@ -42,6 +45,15 @@ class Draft(NamedTuple):
     lock: Path
     new: Path
     old: Path
+
+
+def apart(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Copy what shares its memory with another tensor, as two blocks that are one: a file holds each."""
+    places = Counter(tensor.untyped_storage().data_ptr() for tensor in tensors.values())
+    return {
+        name: tensor.clone() if places[tensor.untyped_storage().data_ptr()] > 1 else tensor
+        for name, tensor in tensors.items()
+    }
 
 
 def write_whole(path: str | os.PathLike, write: Callable[[Path], object]) -> None:

@@ -13,6 +13,8 @@ from vit_steps.lessons.classification import (
 )
 from vit_steps.lessons.cls_token import check_pool_patches, check_reached, check_registers
 from vit_steps.lessons.encoder import check_attention_zoo, check_pool_zoo, check_weights_zoo
+from vit_steps.lessons.left_out import leave_out
+from vit_steps.lessons.my_vit import check_my_vit
 from vit_steps.lessons.patch_embedding import check_overlap, check_patches2image, check_weight_rows
 from vit_steps.lessons.position_embedding import check_most_alike, check_sincos_1d, check_swap_positions
 
@@ -21,6 +23,7 @@ __all__ = [
     "check_classify_by_mean",
     "check_freeze_all_but_head",
     "check_most_alike",
+    "check_my_vit",
     "check_overlap",
     "check_patches2image",
     "check_pool_patches",
@@ -32,6 +35,7 @@ __all__ = [
     "check_swap_positions",
     "check_weight_rows",
     "check_weights_zoo",
+    "leave_out",
     "show_figure",
     "show_source",
 ]

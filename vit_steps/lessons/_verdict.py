@@ -3,10 +3,13 @@
 Every check takes the reader's function, prints one line and returns whether the answer is right. No answer
 makes a check raise. A mistake is recognised by what it gives: the answer is held against the right one and
 against those that come of the usual mistakes, on inputs that are random, not square and more than one image.
+What the reader is to write may not be called, under whatever name: an answer is watched while it runs.
 """
 
+import inspect
+import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any, NamedTuple
 
 import torch
@@ -14,6 +17,7 @@ from torch import Tensor
 
 TOLERANCE = 1e-5  # float32 rounds below it, and no mistake hides below it
 LONGEST_MESSAGE = 120
+WRITE_IT = "write it yourself"
 
 
 class Outcome(NamedTuple):
@@ -44,12 +48,20 @@ def tell(fault: str | None, held_against: str, caught: Iterable[str] = ()) -> bo
 
 
 def find_fault(
-    answer: Any, reference: Callable, cases: dict[str, tuple], mistakes: dict[str, Callable]
+    answer: Any,
+    reference: Callable,
+    cases: dict[str, tuple],
+    mistakes: dict[str, Callable],
+    *,
+    yourself: Iterable[Callable] = (),
 ) -> str | None:
-    """Say what is wrong with an answer, or None: in the words of ``mistakes`` where one gives the same."""
+    """Say what is wrong with an answer, or None: in the words of ``mistakes`` where one gives the same.
+
+    ``yourself`` are functions that the reader is to do without, because one of them is the answer.
+    """
     if not callable(answer):
         return not_a_function(answer)
-    outcomes = [call(answer, arguments) for arguments in cases.values()]
+    outcomes = [call(answer, arguments, yourself) for arguments in cases.values()]
     wanted = [call(reference, arguments) for arguments in cases.values()]
     if not _same(outcomes, wanted):
         for words, mistake in mistakes.items():
@@ -65,18 +77,63 @@ def not_a_function(answer: Any) -> str:
     return f"wrong: give the function itself, without calling it; this is of type {type(answer).__name__}"
 
 
-def call(function: Callable, arguments: tuple) -> Outcome:
-    """Run an answer on copies of the arguments."""
+def call(function: Callable, arguments: tuple, yourself: Iterable[Callable] = ()) -> Outcome:
+    """Run an answer on copies of the arguments, and see which functions it calls."""
     given = [value.clone() if isinstance(value, Tensor) else value for value in arguments]
     try:
-        with own_random_numbers():
+        with own_random_numbers(), watched(yourself) as called:
             result = function(*given)
         tensor, problem = _to_tensor(result), None
+        if called:
+            problem = f"wrong: your function calls {called[0]}: {WRITE_IT}"
     except _UnfitError as error:
         tensor, problem = None, str(error)
     except Exception as error:
-        tensor, problem = None, f"wrong: your function raises {_name(error)}"
+        tensor, problem = None, f"wrong: your function raises {quote(error)}"
     return Outcome(tensor, problem, any(map(_is_changed, given, arguments)))
+
+
+@contextmanager
+def watched(functions: Iterable[Callable]) -> Iterator[list[str]]:
+    """Note which of these functions are called meanwhile, from wherever and by whatever name."""
+    names = {_identity(inspect.unwrap(function)): function.__name__ for function in functions}
+    called: list[str] = []
+
+    def note(frame: Any, event: str, function: Any) -> None:
+        # Python's functions are known by their code, those written in C by themselves.
+        seen = {"call": frame.f_code, "c_call": function}.get(event)
+        if event in ("call", "c_call") and id(seen) in names:
+            called.append(names[id(seen)])
+
+    with _profiled(note) if names else nullcontext():
+        yield called
+
+
+@contextmanager
+def _profiled(note: Callable | None) -> Iterator[None]:
+    before = sys.getprofile()
+    sys.setprofile(note)
+    try:
+        yield
+    finally:
+        sys.setprofile(before)
+
+
+def _identity(function: Callable) -> int:
+    return id(getattr(function, "__code__", function))
+
+
+def count_calls(function: Callable, arguments: tuple) -> int:
+    """Count the calls of functions written in C, as torch's are: more of them for more is a loop."""
+    count = 0
+
+    def note(frame: Any, event: str, function: Any) -> None:
+        nonlocal count
+        count += event == "c_call"
+
+    with _profiled(note):
+        call(function, arguments)
+    return count
 
 
 def _to_tensor(result: Any) -> Tensor:
@@ -86,7 +143,8 @@ def _to_tensor(result: Any) -> Tensor:
         raise unfit(result, "a tensor") from None
 
 
-def _name(error: Exception) -> str:
+def quote(error: Exception) -> str:
+    """What an error says, in one short line."""
     words = " ".join(f"{type(error).__name__}: {error}".split())
     return words if len(words) <= LONGEST_MESSAGE else words[: LONGEST_MESSAGE - 1] + "…"
 
@@ -127,7 +185,8 @@ def _differences(cases: dict[str, tuple], outcomes: list[Outcome], wanted: list[
 
 
 def _locate(problem: str, label: str) -> str:
-    return problem if problem.startswith("not yet") else f"{problem} ({label})"
+    is_everywhere = problem.startswith("not yet") or problem.endswith(WRITE_IT)
+    return problem if is_everywhere else f"{problem} ({label})"
 
 
 def _first_difference(ours: Tensor, right: Tensor) -> str:
@@ -143,13 +202,18 @@ def show(number: Tensor) -> str:
     return f"{number.item():.5g}" if number.ndim == 0 else str(number.tolist())
 
 
-def find_gap(answer: Any, right: dict[str, Callable], zoo: dict[str, Callable]) -> str | None:
-    """Say which bug an answer lets through, or which right implementation it refuses."""
+def find_gap(
+    answer: Any, right: dict[str, Callable], zoo: dict[str, Callable], *, yourself: Iterable[Callable] = ()
+) -> str | None:
+    """Say which bug an answer lets through, or which right implementation it refuses.
+
+    ``yourself`` are functions that the answer, a test, is not to hold the others against.
+    """
     if not callable(answer):
         return not_a_function(answer)
     slipped = []
     for words, implementation in (right | zoo).items():
-        verdict = _ask(answer, implementation)
+        verdict = _ask(answer, implementation, yourself)
         if verdict.problem:
             return _locate(verdict.problem, words)
         if words in right and not verdict.tensor:
@@ -159,7 +223,7 @@ def find_gap(answer: Any, right: dict[str, Callable], zoo: dict[str, Callable]) 
     return f"wrong: this slipped through your test: {'; '.join(slipped)}" if slipped else None
 
 
-def _ask(answer: Callable, implementation: Callable) -> Outcome:
+def _ask(answer: Callable, implementation: Callable, yourself: Iterable[Callable]) -> Outcome:
     def verdict(of: Callable) -> bool:
         said = answer(of)
         if said is None or said is ... or (isinstance(said, Tensor) and said.numel() != 1):
@@ -167,7 +231,11 @@ def _ask(answer: Callable, implementation: Callable) -> Outcome:
         return bool(said)
 
     # Wrapped, so that nobody can tell the right one by what it is, only by what it does.
-    return call(verdict, (lambda *arguments, **named: implementation(*arguments, **named),))
+    def member(*arguments: Any, **named: Any) -> Any:
+        with _profiled(None):  # what a member of the zoo calls, the answer did not
+            return implementation(*arguments, **named)
+
+    return call(verdict, (member,), yourself)
 
 
 @contextmanager

@@ -32,7 +32,8 @@ def check_smoothed_loss(answer: Any) -> bool:
         words = f"{batch} images, {classes} classes, smoothing {smoothing}"
         cases[words] = (random_tensor(batch, classes), label, smoothing)
     cases["scores around 200"] = (200 + 100 * random_tensor(2, 4), torch.tensor([3, 0]), 0.1)
-    fault = find_fault(answer, _smoothed_loss, cases, SMOOTHED_LOSS_MISTAKES)
+    yourself = [F.cross_entropy, torch._C._nn.cross_entropy_loss]
+    fault = find_fault(answer, _smoothed_loss, cases, SMOOTHED_LOSS_MISTAKES, yourself=yourself)
     return tell(fault, f"equal to F.cross_entropy(…, label_smoothing=…) on {len(cases)} batches")
 
 
@@ -110,7 +111,8 @@ def check_classify_by_mean(answer: Any) -> bool:
         for parameter in norm.parameters():
             nn.init.normal_(parameter)
     cases = {f"a batch of {batch}": (3 * random_tensor(batch, 7, 8), norm, head) for batch in (1, 2)}
-    fault = find_fault(answer, _classify(), cases, CLASSIFY_BY_MEAN_MISTAKES)
+    yourself = [classify, pool_mean]
+    fault = find_fault(answer, _classify(), cases, CLASSIFY_BY_MEAN_MISTAKES, yourself=yourself)
     return tell(fault, "equal to classify(tokens, norm, head, pool=pool_mean), for one image and for two")
 
 

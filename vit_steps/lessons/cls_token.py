@@ -64,7 +64,7 @@ def check_pool_patches(answer: Any) -> bool:
         answer: function (tokens, num_prefix) -> B D; the first ``num_prefix`` tokens are CLS and registers.
     """
     cases = {f"num_prefix {prefix}": (random_tensor(2, prefix + 6, 8), prefix) for prefix in (1, 5, 0)}
-    fault = find_fault(answer, _pool_patches, cases, POOL_PATCHES_MISTAKES)
+    fault = find_fault(answer, _pool_patches, cases, POOL_PATCHES_MISTAKES, yourself=[pool_mean])
     return tell(fault, "the mean of six patches, behind CLS and four registers, CLS alone, and nothing")
 
 

@@ -5,10 +5,11 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 from vit_steps.classification import pool_cls, pool_mean
-from vit_steps.encoder import attention_weights, merge_heads, self_attention, split_heads
+from vit_steps.encoder import attention_weights, fused_attention, merge_heads, self_attention, split_heads
 from vit_steps.lessons._verdict import find_gap, tell
 
 
@@ -19,7 +20,8 @@ def check_pool_zoo(answer: Any) -> bool:
         answer: function (pool) -> whether ``pool`` is the mean of the patches, B T D -> B D.
     """
     right = {"pool_mean": pool_mean, "a pool_mean that adds up in another order": _mean_backwards}
-    return tell(find_gap(answer, right, POOL_ZOO), "pool_mean passes, and", caught=POOL_ZOO)
+    fault = find_gap(answer, right, POOL_ZOO, yourself=[pool_mean])
+    return tell(fault, "pool_mean passes, and", caught=POOL_ZOO)
 
 
 def _mean_backwards(tokens: Tensor) -> Tensor:
@@ -42,7 +44,8 @@ def check_weights_zoo(answer: Any) -> bool:
             B H T d, B H T d -> B H T T.
     """
     right = {"attention_weights": attention_weights, "an attention_weights that scales first": _scale_first}
-    return tell(find_gap(answer, right, WEIGHTS_ZOO), "attention_weights passes, and", caught=WEIGHTS_ZOO)
+    fault = find_gap(answer, right, WEIGHTS_ZOO, yourself=[attention_weights, self_attention])
+    return tell(fault, "attention_weights passes, and", caught=WEIGHTS_ZOO)
 
 
 def _scores(query: Tensor, key: Tensor, width: int) -> Tensor:
@@ -75,7 +78,15 @@ def check_attention_zoo(answer: Any) -> bool:
             ``self_attention`` gives, (tokens, weights).
     """
     right = {"self_attention": self_attention, "a self_attention that scales first": _attend(_scale_first)}
-    return tell(find_gap(answer, right, ATTENTION_ZOO), "self_attention passes, and", caught=ATTENTION_ZOO)
+    fault = find_gap(answer, right, ATTENTION_ZOO, yourself=READY_MADE)
+    return tell(fault, "self_attention passes, and", caught=ATTENTION_ZOO)
+
+
+# The answer is to be found by experiments, and not by holding one attention against another.
+READY_MADE = [
+    *(self_attention, fused_attention, attention_weights),
+    *(F.scaled_dot_product_attention, nn.MultiheadAttention.forward),
+]
 
 
 def _attend(

@@ -5,9 +5,10 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from vit_steps.lessons._verdict import find_fault, random_tensor, tell, unfit
+from vit_steps.lessons._verdict import count_calls, find_fault, random_tensor, tell, unfit
 from vit_steps.patch_embedding import image2emb_conv, image2patches, patches2image
 
 
@@ -22,8 +23,18 @@ def check_patches2image(answer: Any) -> bool:
         patches = image2patches(random_tensor(2, channels, height, width), patch_size)
         label = f"2 images of {channels} × {height} × {width}, patch_size {patch_size}"
         cases[label] = (patches, patch_size, (height, width))
-    fault = find_fault(answer, patches2image, cases, PATCHES2IMAGE_MISTAKES)
+    ready_made = [patches2image, F.fold]
+    fault = find_fault(answer, patches2image, cases, PATCHES2IMAGE_MISTAKES, yourself=ready_made)
+    if not fault and _is_loop(answer):
+        fault = "wrong: right numbers, but in a loop: reshape and permute move all patches at once"
     return tell(fault, "the images come back, of three sizes, with 3 channels and with 1")
+
+
+def _is_loop(answer: Callable) -> bool:
+    """Whether an answer does more for more patches, on images of 2 × 2 and of 16 × 16 of them."""
+    cases = ((torch.ones(1, side * side, 4), 2, (2 * side, 2 * side)) for side in (2, 16))
+    few, many = (count_calls(answer, case) for case in cases)
+    return many > few + 10
 
 
 def _lay(layout: str, order: str) -> Callable:
@@ -117,7 +128,9 @@ def check_overlap(answer: Any) -> bool:
         f"{size[0]} × {size[1]} pixels, patch_size {patch}, stride {stride}": (size, patch, stride)
         for size, patch, stride in sizes
     }
-    fault = find_fault(_part(answer, 0), _part(_overlap, 0), cases, OVERLAP_COUNT_MISTAKES)
+    ready_made = [image2emb_conv, image2patches, F.conv2d, F.unfold]
+    count, right = _part(answer, 0), _part(_overlap, 0)
+    fault = find_fault(count, right, cases, OVERLAP_COUNT_MISTAKES, yourself=ready_made)
     fault = fault or find_fault(_part(answer, 1), _part(_overlap, 1), cases, OVERLAP_SHARED_MISTAKES)
     return tell(fault, "what image2emb_conv gives, and the pixels that it reads, for five sizes")
 

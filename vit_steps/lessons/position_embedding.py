@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from vit_steps.lessons._verdict import find_fault, random_tensor, tell
-from vit_steps.position_embedding import position_similarity
+from vit_steps.position_embedding import position_similarity, sincos_position
 
 
 def check_sincos_1d(answer: Any, pairs: Any) -> bool:
@@ -18,7 +18,7 @@ def check_sincos_1d(answer: Any, pairs: Any) -> bool:
         pairs: of the 49 patches of a 7 × 7 grid, those that are neighbours on the line and not on the grid.
     """
     cases = {f"{places} places, dim {dim}": (places, dim) for places, dim in ((49, 64), (10, 6))}
-    fault = find_fault(answer, _sincos_1d, cases, SINCOS_1D_MISTAKES)
+    fault = find_fault(answer, _sincos_1d, cases, SINCOS_1D_MISTAKES, yourself=[sincos_position])
     fault = fault or _find_wrong_pair(pairs)
     return tell(fault, "the table equals the formula, and six pairs break at the end of a row")
 

@@ -12,12 +12,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import cycle
 
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection, PathCollection
 from matplotlib.container import BarContainer
 from matplotlib.image import AxesImage
 from matplotlib.lines import Line2D
-from matplotlib.patches import FancyBboxPatch, Rectangle
+from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
 from matplotlib.text import Text
 
@@ -38,27 +39,10 @@ from vit_steps.looking._drawable import (
     read_tiles,
 )
 
-STEPS = ("patch\nembedding", "CLS token", "position\nembedding", "encoder", "classi-\nfication")
-LIT, UNLIT, INK = "#FFD75E", "#E8E8EC", "#1A1A2E"
+INK = "#1A1A2E"
 # A class may be called "$5"; a title is the author's, and may hold a formula.
 AS_IT_IS = {"parse_math": False}
-
-
-@door(f"step is at most {len(STEPS)}")
-def plot_pipeline(step: int, ax: Axes) -> list[FancyBboxPatch]:
-    """Draw the five steps in a row, with ``step`` (1 to 5) lit.
-
-    Raises:
-        ValueError: "step must be at most 5, got 6".
-    """
-    boxes = [_box(number, name, number == step, ax) for number, name in enumerate(STEPS, start=1)]
-    ax.text(0.2, 0.5, "image", ha="center", va="center")
-    ax.text(5.8, 0.5, "answer", ha="center", va="center")
-    for number in range(len(STEPS) + 1):
-        _arrow(number + 0.42, number + 0.58, ax)
-    ax.set(xlim=(-0.05, 6.05), ylim=(0, 1))
-    ax.axis("off")
-    return boxes
+MARKERS = "os^Dv<>PX*"
 
 
 @door()
@@ -110,12 +94,21 @@ def plot_kernels(kernels, ax: Axes, *, per_row: int, title: str = "") -> AxesIma
 
 @door()
 def plot_numbers(
-    numbers, ax: Axes, *, title: str = "", highlight: tuple[slice, slice] | None = None
+    numbers,
+    ax: Axes,
+    *,
+    title: str = "",
+    highlight: tuple[slice, slice] | None = None,
+    limit: float | None = None,
 ) -> list[Text]:
-    """Draw a small matrix with every number written in its cell, and a frame around a part of it."""
+    """Draw a small matrix with every number written in its cell, and a frame around a part of it.
+
+    Colours run from the least number to the largest, or with a ``limit`` from 0 to it: then one number has
+    one colour in several matrices.
+    """
     numbers = read_numbers("numbers", numbers, "rows cols")
     ask_highlight(highlight, numbers.shape)
-    artist = ax.imshow(numbers)
+    artist = ax.imshow(numbers, vmin=0 if limit else None, vmax=limit)
     inks = np.where(artist.norm(numbers) > 0.47, "black", "white")  # here both stand out alike
     ax.set_title(title)
     ax.axis("off")
@@ -128,8 +121,12 @@ def plot_numbers(
 
 
 @door("number of patch_sizes is at least 1")
-def plot_cost(patch_sizes: Sequence[int], image_size: int, ax: Axes) -> list[Line2D]:
+def plot_cost(
+    patch_sizes: Sequence[int], image_size: int, ax: Axes, *, dim: int | None = None
+) -> list[Line2D]:
     """Draw tokens, and pairs of tokens that attention looks at, against the patch size.
+
+    With ``dim``, the width of a token, the multiplications of one encoder block are drawn, too.
 
     Raises:
         ValueError: "patch_size 999 is more than image_size 224", "number of patch_sizes must be at least 1,
@@ -139,6 +136,9 @@ def plot_cost(patch_sizes: Sequence[int], image_size: int, ax: Axes) -> list[Lin
     tokens = np.array([_count_tokens(patch_size, image_size) for patch_size in patch_sizes])
     artists = ax.plot(patch_sizes, tokens, "o-", label="tokens T")
     artists += ax.plot(patch_sizes, tokens**2, "s--", label="T² pairs for attention")
+    if dim is not None:
+        work = 12.0 * tokens * dim**2 + 2.0 * tokens**2 * dim  # the matrices, and the pairs
+        artists += ax.plot(patch_sizes, work, "^-.", label="multiplications in a block")
     ax.set(xscale="log", yscale="log", xlabel="patch_size in pixels", ylabel="count")
     ax.set_xticks(patch_sizes, labels=map(str, patch_sizes), minor=False)
     ax.minorticks_off()
@@ -249,17 +249,21 @@ def plot_scores(answers: Iterable[tuple[str, float]], ax: Axes, *, title: str = 
 
 
 @door()
-def plot_embeddings(points, labels, ax: Axes, *, title: str = "") -> PathCollection:
-    """Draw points in the plane (points, 2), each marked by the digit or name of its class."""
+def plot_embeddings(points, labels, ax: Axes, *, title: str = "") -> list[PathCollection]:
+    """Draw points in the plane (points, 2): each class with its marker, its shade and its name."""
     points, labels = read_points(points, labels)
-    shades = np.unique(labels, return_inverse=True)[1]
-    artist = ax.scatter(*points.T, c=shades, s=60, alpha=0.25, linewidths=0)
-    for label in np.unique(labels):
+    classes, artists = np.unique(labels), []
+    for shade, label, marker in zip(np.linspace(0, 1, len(classes)), classes, cycle(MARKERS), strict=False):
+        style = {"marker": marker, "color": colormaps["cividis"](shade), "edgecolor": INK, "linewidth": 0.5}
+        artists.append(ax.scatter(*points[labels == label].T, s=40, **style))
+    halo = [withStroke(linewidth=4, foreground="white")]
+    for label in classes:
         place = np.median(points[labels == label], axis=0)
-        ax.text(place[0], place[1], str(label), size=15, weight="bold", ha="center", **AS_IT_IS)
+        words = {"size": 15, "weight": "bold", "ha": "center", "va": "center", "path_effects": halo}
+        ax.text(place[0], place[1], str(label), **words, **AS_IT_IS)
     ax.set_title(title)
     ax.set(xticks=[], yticks=[])
-    return artist
+    return artists
 
 
 @door()
@@ -319,22 +323,3 @@ def _frame(rows: slice, cols: slice) -> Rectangle:
     return Rectangle(
         corner, *size, fill=False, edgecolor="white", linewidth=2, clip_on=False, path_effects=shadow
     )
-
-
-def _box(number: int, name: str, lit: bool, ax: Axes) -> FancyBboxPatch:
-    style = {"facecolor": LIT if lit else UNLIT, "edgecolor": INK, "linewidth": 2 if lit else 0}
-    box = FancyBboxPatch((number - 0.36, 0.08), 0.72, 0.84, boxstyle="round,pad=0.02", **style)
-    ax.text(
-        number,
-        0.5,
-        f"{number}\n{name}",
-        ha="center",
-        va="center",
-        weight="bold" if lit else "normal",
-        size=10,
-    )
-    return ax.add_patch(box)
-
-
-def _arrow(start: float, end: float, ax: Axes) -> None:
-    ax.annotate("", (end, 0.5), (start, 0.5), arrowprops={"arrowstyle": "->", "color": INK})

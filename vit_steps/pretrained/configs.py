@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from vit_steps.files.reading import naming, read_json, shown
 from vit_steps.position_embedding import Library
+from vit_steps.pretrained._noted import read_noted
 from vit_steps.pretrained.architectures import HUGGING_FACE, TIMM, check_arguments, check_known, heads_of
 from vit_steps.pretrained.preprocess import INTERPOLATIONS, MODES
 from vit_steps.pretrained.seals import check_beside, read_own_header
@@ -121,16 +122,17 @@ def _own_facts(config: dict, notes: dict) -> Facts:
         eps=config.get("eps"),
         pool=config.get("pool", "cls"),
         labels=_names_in(notes, config.get("num_classes")),
-        preprocess=_own_preprocess(config.get("channels")) if "command" in notes else {},
+        preprocess=_own_preprocess(config.get("channels"), notes),
         named=True,
         resized_like="timm",
     )
 
 
-def _own_preprocess(channels: object) -> dict:
-    # The command of vit_steps.training learns from values in [0, 1] as they are; others may normalise.
-    if channels not in list(MODES):
-        return {}
+def _own_preprocess(channels: object, notes: dict) -> dict:
+    # The command of vit_steps.training says how it prepared the images of --from, and learns else from values
+    # in [0, 1] as they are; others may normalise.
+    if "command" not in notes or channels not in list(MODES) or read_noted(notes):
+        return read_noted(notes)
     return {"mean": (0.0,) * channels, "std": (1.0,) * channels, "interpolation": "bilinear"}
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from safetensors.torch import save
 
-from vit_steps.files.writing import write_whole
+from vit_steps.files.writing import apart, write_whole
+from vit_steps.pretrained._plain import check_plain
 from vit_steps.pretrained.configs import CONFIG, HUGGING_FACE_CONFIG, HUGGING_FACE_STEPS, PROCESSOR
 from vit_steps.pretrained.preprocess import INTERPOLATIONS, Preprocess
 from vit_steps.pretrained.seals import seal
@@ -29,7 +30,9 @@ def save_hugging_face(
     cut off between its files, :func:`load_pretrained` takes nothing.
 
     Args:
-        model: one that reads its answer from the CLS token, as Hugging Face's does.
+        model: one that reads its answer from the CLS token, as Hugging Face's does. Its head may be another
+            than it was made with; what else was put in the place of a layer is refused, as
+            ``vit_steps.training.save_checkpoint`` does.
         folder: made if it is not there; files of the same names are replaced, and a
             ``preprocessor_config.json`` of an earlier model is removed.
         labels: a name for every class.
@@ -37,14 +40,15 @@ def save_hugging_face(
 
     Raises:
         ValueError: "model pools by 'mean', Hugging Face's ViT reads the CLS token", labels that do not fit,
-            or a preparation that Hugging Face cannot express.
+            a preparation that Hugging Face cannot express, or "head is Sequential(), in a ViT's file it is
+            Linear(in_features=8, out_features=3, bias=True). ...".
         TypeError: ``model`` is not a ViT, or another argument of the wrong kind.
     """
     _check_folder(folder)
     configs = {CONFIG: _jsoned(_to_hugging_face_config(model, labels)), PROCESSOR: None}
     if preprocess is not None:
         configs[PROCESSOR] = _jsoned(_to_hugging_face_processor(preprocess, model.image_size))
-    weights = {name: each.cpu() for name, each in to_hugging_face(model.state_dict()).items()}
+    weights = apart({name: each.cpu() for name, each in to_hugging_face(model.state_dict()).items()})
     metadata = {"format": "pt", **seal(weights, configs)}
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -71,7 +75,7 @@ def _write_config(path: Path, config: dict | None) -> None:
 
 def _to_hugging_face_config(model: ViT, labels: list[str] | None) -> dict:
     _check_exportable(model, labels)
-    names = labels or [f"LABEL_{number}" for number in range(model.config["num_classes"])]
+    names = labels or [f"LABEL_{number}" for number in range(model.num_classes)]
     height, width = model.image_size
     return {
         "architectures": ["ViTForImageClassification" if names else "ViTModel"],
@@ -92,10 +96,11 @@ def _check_exportable(model: object, labels: list[str] | None) -> None:
         raise ValueError(f"model pools by {model.pool!r}, Hugging Face's ViT reads the CLS token")
     if model.pos_embed.is_meta:
         raise ValueError("model is on the meta device: it holds no numbers")
+    check_plain(model)
     if labels is not None and not _are_names(labels):
         raise TypeError(f"labels must be a list of names, got {labels!r:.80}")
-    if labels is not None and len(labels) != model.config["num_classes"]:
-        raise ValueError(f"labels has {len(labels)} names, model has {model.config['num_classes']} classes")
+    if labels is not None and len(labels) != model.num_classes:
+        raise ValueError(f"labels has {len(labels)} names, model has {model.num_classes} classes")
 
 
 def _are_names(labels: object) -> bool:

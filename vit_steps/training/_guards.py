@@ -19,10 +19,14 @@ def with_numbers(model: ViT) -> None:
         raise ValueError("model is on the meta device: it holds no numbers")
 
 
-def check_run(model: object, checkpoint: object, on_epoch: object) -> None:
+def check_run(model: Any, checkpoint: object, on_epoch: object, origin: object) -> None:
     """Refuse a model that is none, and hooks that cannot be."""
     values.instance("model", model, ViT)
     with_numbers(model)
+    if not any(parameter.requires_grad for parameter in model.parameters()):
+        raise ValueError("model has no parameter to train: all are frozen (requires_grad is False)")
+    if origin is not None and not isinstance(origin, str):
+        raise TypeError(f"origin must be a text, not {type(origin).__name__}")
     if checkpoint is not None:
         values.path("checkpoint", checkpoint)
     if on_epoch is not None:
@@ -48,7 +52,7 @@ def _check_range(name: str, number: object, end: int | float) -> None:
 
 def check_images(name: str, pair: Any, model: ViT) -> None:
     """Refuse images and labels that the model was not made for."""
-    check_pair(name, pair, model.config["num_classes"])
+    check_pair(name, pair, model.num_classes)
     images, _ = pair
     expected = (model.channels, *model.image_size)
     if tuple(images.shape[1:]) != expected:
@@ -87,7 +91,8 @@ def _check_labels(name: str, labels: Tensor, images: int, classes: int | None) -
     if classes is None:  # any number may be a class
         return
     if classes == 0:
-        raise ValueError("model has no head to train, num_classes is 0")
+        raise ValueError("model has no head to train, num_classes is 0: model.with_head(classes) adds one")
     wrong = labels[(labels < 0) | (labels >= classes)]
     if len(wrong):
-        raise ValueError(f"{name} labels must lie in 0 to {classes - 1}, got {wrong[0].item()}")
+        known = f"the head has {classes} classes: 0 to {classes - 1}"
+        raise ValueError(f"{name} has label {wrong[0].item()}, {known}")

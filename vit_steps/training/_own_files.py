@@ -9,13 +9,23 @@ from safetensors.torch import save
 from torch import Tensor
 
 from vit_steps.files.reading import MOST_JSON, digest, parse_json, read_safetensors, shown
-from vit_steps.files.writing import write_whole
+from vit_steps.files.writing import apart, write_whole
 from vit_steps.vit import ViT
+
+
+def tensors_of(model: ViT) -> dict[str, Tensor]:
+    """Give a model's numbers by name, and refuse what has others than tensors."""
+    found = model.state_dict()
+    for name, value in found.items():
+        if not isinstance(value, Tensor):
+            kind = type(value).__name__
+            raise ValueError(f"{name} is a {kind} and no tensor: a file cannot hold this model")
+    return found
 
 
 def load_into(model: ViT, tensors: dict[str, Tensor], path: str | os.PathLike, assign: bool = False) -> None:
     """Take over all tensors, and say which one does not fit."""
-    expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    expected = {name: tuple(tensor.shape) for name, tensor in tensors_of(model).items()}
     found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     for name in sorted(expected.keys() | found.keys()):
         if expected.get(name) != found.get(name):
@@ -25,7 +35,7 @@ def load_into(model: ViT, tensors: dict[str, Tensor], path: str | os.PathLike, a
 
 def write_own(path: str | os.PathLike, tensors: dict[str, Tensor], header: dict) -> None:
     """Write tensors, a header and the digest of both, at once and whole."""
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    tensors = apart({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()})
     header = jsoned(header)
     header["digest"] = digest(tensors, header)
     content = save(tensors, metadata={"vit_steps": json.dumps(header)})

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from vit_steps.doors import door
 from vit_steps.files.reading import shown
+from vit_steps.pretrained._plain import check_plain
 from vit_steps.training._guards import with_numbers
 from vit_steps.training._own_files import load_into, read_own, write_own
 from vit_steps.vit import ViT
@@ -15,21 +16,26 @@ from vit_steps.vit import ViT
 SHIPPED = Path(__file__).parents[1] / "weights" / "digits.safetensors"
 
 
-@door(with_numbers)
+@door(with_numbers, check_plain)
 def save_checkpoint(model: ViT, path: str | os.PathLike, *, notes: dict | None = None) -> None:
     """Write a model to a safetensors file, with the constructor's arguments inside.
 
     The file appears at once and whole: it is written beside ``path`` under another name first. A file that
     stands there may be the very one that ``model`` was loaded from.
 
+    A head of another width is saved as it is, whether :meth:`ViT.with_head` made it or ``model.head =
+    nn.Linear(dim, 3)``. What could not be read back as it is, is refused before anything is written.
+
     Args:
-        model: any ViT of this package.
+        model: any ViT of this package, made of plain layers.
         path: of the file; one that is there is replaced.
         notes: what else the file should say, such as how it was made; whatever JSON can hold.
 
     Raises:
         TypeError: "model must be a ViT, not Linear", "notes must be what JSON can hold, got ...".
-        ValueError: notes that hold NaN, or megabytes of them, which could not be read back.
+        ValueError: notes that hold NaN, or megabytes of them, which could not be read back;
+            "blocks.0.attn.qkv is peft.tuners.lora.layer.Linear(), in a ViT's file it is
+            Linear(in_features=8, out_features=24, bias=True). ...", and so for all that is no plain layer.
         FileNotFoundError: "there is no folder runs to write model.safetensors into".
         IsADirectoryError: "model.safetensors is a folder, a file was wanted".
         OSError: "model.safetensors cannot be written: No space left on device", a PermissionError where

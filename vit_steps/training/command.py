@@ -15,10 +15,10 @@ from vit_steps.files.pictures import printable
 from vit_steps.files.writing import writable
 from vit_steps.training._guards import check_recipe
 from vit_steps.training._processes import make_accelerator
+from vit_steps.training._starts import THEIRS, Start, defaults_of, load_start, model_of, notes_of
 from vit_steps.training.checkpoints import save_checkpoint
 from vit_steps.training.loop import fit
 from vit_steps.training.measuring import right_by_class
-from vit_steps.training.models import fresh_model
 from vit_steps.training.recipe import History, Recipe
 from vit_steps.vit import ViT
 
@@ -30,17 +30,29 @@ EXAMPLES = """examples:
   a folder with one subfolder of images for each class, in a run that can be killed and started again
     python -m vit_steps.training --data pets --image-size 96 --patch-size 8 --dim 192 --depth 6 --heads 6 \\
         --checkpoint run.safetensors --out pets.safetensors
+  fine-tune weights that somebody trained, all of them or a new head alone; a Hub name, a folder or a file
+    python -m vit_steps.training --data pets --from facebook/deit-tiny-patch16-224 --out pets.safetensors
+    python -m vit_steps.training --data pets --from facebook/deit-tiny-patch16-224 --freeze --epochs 20
   two processes on this machine; all GPUs of this machine
     torchrun --nproc-per-node 2 -m vit_steps.training --data digits
     accelerate launch --multi_gpu -m vit_steps.training --data pets --mixed-precision bf16 --batch-size 512
+
+The file is read by load_checkpoint, and by load_pretrained: the model, how its images are prepared, and the
+names of its classes. save_hugging_face makes of these three a folder that transformers reads.
 """
 
 
 OPTIONS = (
     ("data", "digits", '"digits", or a folder with one subfolder of images for each class'),
     ("out", "model.safetensors", "file for the model"),
+    ("from", None, "trained weights to start from: a name on the Hugging Face Hub, a folder or a file"),
+    ("freeze", False, "with --from: train the head alone"),
     ("checkpoint", None, "file written after every epoch; the same command goes on from it"),
-    ("image-size", 64, "side of the square that images of a folder are brought to, in pixels"),
+    (
+        "image-size",
+        64,
+        "side of the square that images are brought to, in pixels; with --from the weights' own",
+    ),
     ("channels", 3, "of the images of a folder: 3 for colour, 1 for grey"),
     ("broken", "refuse", "what to do with files of a folder that are no images: refuse or skip"),
     ("patch-size", 4, "side of a patch, in pixels"),
@@ -48,9 +60,9 @@ OPTIONS = (
     ("depth", 3, "number of encoder blocks"),
     ("heads", 4, "heads of each attention"),
     ("pool", "cls", "what the head reads: cls or mean"),
-    ("epochs", 60, "how often each image is seen"),
+    ("epochs", 60, "how often each image is seen; with --from 10"),
     ("batch-size", 64, "images in a step, over all processes together"),
-    ("lr", 3e-3, "highest learning rate"),
+    ("lr", 3e-3, "highest learning rate; with --from 5e-05, and for a head alone as ever"),
     ("weight-decay", 0.05, "of AdamW"),
     ("label-smoothing", 0.1, "share of the target spread over all classes"),
     ("augment", 0.15, "strength of the random affine maps, 0 for none"),
@@ -71,11 +83,11 @@ def main(arguments: list[str] | None = None) -> int:
     """
     words = sys.argv[1:] if arguments is None else arguments
     parser = _parser()
-    options = parser.parse_args(words)
+    options = _parse(parser, words)
     try:
         model, parts, history, notes = _train(options)
-    except (ValueError, OSError, FloatingPointError) as error:
-        parser.error(str(error))
+    except (ValueError, KeyError, OSError, FloatingPointError) as error:
+        parser.error(error.args[0] if isinstance(error, KeyError) else str(error))
     notes["command"] = shlex.join(["python", "-m", "vit_steps.training", *words])
     try:
         counts = right_by_class(model, parts["test"])
@@ -113,13 +125,15 @@ def _train(options: argparse.Namespace) -> tuple[ViT, dict, History, dict]:
     """Do all that can be refused; the notes are what the file will say of the model."""
     _check_files(options)
     check_recipe(Recipe(**_recipe(options)))
-    parts, classes = _load_parts(options)
-    model = _model_of(options, parts["train"][0], len(classes)).to(make_accelerator().device)
+    start = load_start(options)
+    parts, classes = _load_parts(options, start)
+    model = model_of(options, start, parts["train"][0], classes).to(make_accelerator().device)
     writable(options.out, size=sum(tensor.nbytes for tensor in model.state_dict().values()))
-    _say(_plan(options, model, parts))
-    history = fit(model, parts["train"], parts["valid"], checkpoint=options.checkpoint, **_recipe(options))
-    best = max(history.valid_accuracy)
-    return model, parts, history, {"classes": classes, "split_seed": options.seed, "valid_accuracy": best}
+    _say(_plan(options, model, parts, start))
+    files = {"origin": start and start.origin, "checkpoint": options.checkpoint}
+    history = fit(model, parts["train"], parts["valid"], **files, **_recipe(options))
+    notes = {"classes": classes, "split_seed": options.seed, **notes_of(start)}
+    return model, parts, history, notes | {"valid_accuracy": max(history.valid_accuracy)}
 
 
 def _check_files(options: argparse.Namespace) -> None:
@@ -131,6 +145,21 @@ def _check_files(options: argparse.Namespace) -> None:
         raise ValueError(f"--out and --checkpoint must be two files, both are {options.out}")
 
 
+def _parse(parser: argparse.ArgumentParser, words: list[str]) -> argparse.Namespace:
+    options = parser.parse_args(words)
+    if options.source is None:
+        if options.freeze:
+            parser.error("--freeze keeps trained weights as they are: it goes with --from")
+        return options
+    parser.set_defaults(**defaults_of(options))
+    options = parser.parse_args(words)
+    for name in THEIRS:
+        if getattr(options, name) is not None:
+            option = f"--{name.replace('_', '-')} {getattr(options, name)}"
+            parser.error(f"{option} and --from are given: the weights have their own")
+    return options
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m vit_steps.training",
@@ -139,48 +168,42 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     for name, default, text in OPTIONS:
+        if default is False:
+            parser.add_argument(f"--{name}", action="store_true", help=text)
+            continue
         kind = str if default is None else type(default)
         shown = "" if default is None else f" ({default})"
-        parser.add_argument(f"--{name}", default=default, type=kind, metavar=kind.__name__, help=text + shown)
+        named = {"dest": "source"} if name == "from" else {}  # to Python, from is no name
+        parser.add_argument(
+            f"--{name}", default=default, type=kind, metavar=kind.__name__, help=text + shown, **named
+        )
     return parser
 
 
-def _load_parts(options: argparse.Namespace) -> tuple[dict[str, tuple[Tensor, Tensor]], tuple[str, ...]]:
+def _load_parts(
+    options: argparse.Namespace, start: Start | None = None
+) -> tuple[dict[str, tuple[Tensor, Tensor]], tuple[str, ...]]:
     if options.data == "digits":
-        parts = {split: load_digits_images(split, seed=options.seed) for split in ("train", "valid", "test")}
-        return parts, tuple("0123456789")
-    folder = load_image_folder(
-        options.data,
-        size=options.image_size,
-        channels=options.channels,
-        broken=options.broken,
-        least_classes=2,
+        digits = {split: load_digits_images(split, seed=options.seed) for split in ("train", "valid", "test")}
+        prepare = start.prepare if start else lambda images: images
+        return {split: (prepare(some), labels) for split, (some, labels) in digits.items()}, (*"0123456789",)
+    how = (
+        {"prepare": start.preprocess} if start else {"size": options.image_size, "channels": options.channels}
     )
+    main = make_accelerator().is_main_process
+    folder = load_image_folder(options.data, broken=options.broken, least_classes=2, progress=main, **how)
     places = split_in_three(folder.labels, seed=options.seed, classes=folder.classes)
     parts = {split: (folder.images[some], folder.labels[some]) for split, some in places.items()}
     return parts, folder.classes
-
-
-def _model_of(options: argparse.Namespace, images: Tensor, classes: int) -> ViT:
-    return fresh_model(
-        seed=options.seed,
-        image_size=tuple(images.shape[2:]),
-        patch_size=options.patch_size,
-        channels=images.shape[1],
-        dim=options.dim,
-        depth=options.depth,
-        num_heads=options.heads,
-        mlp_dim=4 * options.dim,
-        num_classes=classes,
-        pool=options.pool,
-    )
 
 
 def _recipe(options: argparse.Namespace) -> dict:
     return {name: getattr(options, name) for name in Recipe._fields}
 
 
-def _plan(options: argparse.Namespace, model: ViT, parts: dict[str, tuple[Tensor, Tensor]]) -> str:
+def _plan(
+    options: argparse.Namespace, model: ViT, parts: dict[str, tuple[Tensor, Tensor]], start: Start | None
+) -> str:
     accelerator, config = make_accelerator(), model.config
     counts = ", ".join(f"{len(labels)} {split}" for split, (_, labels) in parts.items())
     size = " x ".join(map(str, parts["train"][0].shape[1:]))
@@ -189,10 +212,18 @@ def _plan(options: argparse.Namespace, model: ViT, parts: dict[str, tuple[Tensor
     lines["patches"] = f"{model.grid[0]} x {model.grid[1]} of {config['patch_size']} pixels"
     lines["model"] = f"dim {config['dim']}, depth {config['depth']}, {config['num_heads']} heads, "
     lines["model"] += f"{config['pool']} pooled, {parameters:,} parameters"
+    if start is not None:
+        lines["from"] = _said_of(start, model)
     lines["recipe"] = ", ".join(f"{name} {value}" for name, value in _recipe(options).items())
     lines["machine"] = f"{_count(accelerator.num_processes, 'process')} on {accelerator.device.type}"
     lines["writes"] = options.out + (f", {options.checkpoint}" if options.checkpoint else "")
     return "\n".join(f"{name:8} {line}" for name, line in lines.items())
+
+
+def _said_of(start: Start, model: ViT) -> str:
+    head = "their head is kept" if model is start.model else f"a new head of {model.num_classes} classes"
+    trained = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+    return f"{start.origin}: {head}, {trained:,} parameters are trained"
 
 
 def _outcome(history: History, notes: dict, trained: int) -> str:

@@ -41,6 +41,7 @@ def fit(
     average: int | float = 0.995,
     seed: int = 0,
     mixed_precision: str = "no",
+    origin: str | None = None,
     checkpoint: str | os.PathLike | None = None,
     on_epoch: Callable[[History], object] | None = None,
     progress: bool = True,
@@ -53,7 +54,8 @@ def fit(
     processes, which share each batch.
 
     Args:
-        model: is trained in place; it stays on its device, while the work is done where Accelerate says.
+        model: is trained in place; it stays on its device, while the work is done where Accelerate says. Of
+            frozen parameters (``requires_grad`` is False) every bit stays, and the optimizer holds nothing.
         train: images and their labels, 0 to ``num_classes - 1``.
         valid: images to choose the best epoch by, or None.
         epochs: how often each training image is seen; an incomplete batch at the end is left out.
@@ -65,6 +67,7 @@ def fit(
         average: share of the old average that outlives a step; 0 for no average.
         seed: of the order of images and of the affine maps.
         mixed_precision: "no", or "bf16" for products in bfloat16.
+        origin: what the model started from, in a word or a digest; a checkpoint of another one is refused.
         checkpoint: file that is written after every epoch, and gone on from where it exists. Whether it can
             be written is found out first; where that fails later, the training warns and goes on.
         on_epoch: called with the history so far after every epoch, for instance to draw it.
@@ -74,8 +77,9 @@ def fit(
         The history, one number for each epoch.
 
     Raises:
-        ValueError: "train has 64 images and labels of shape (63,)", "train labels must lie in 0 to 9, got
-            10", "batch_size 64 is not a multiple of the 3 processes", "checkpoint run.safetensors belongs to
+        ValueError: "train has 64 images and labels of shape (63,)", "train has label 10, the head has 10
+            classes: 0 to 9", "model has no parameter to train: all are frozen (requires_grad is False)",
+            "batch_size 64 is not a multiple of the 3 processes", "checkpoint run.safetensors belongs to
             another run: lr was 0.003, is 0.001".
         TypeError: an argument of the wrong kind.
         OSError: "run.safetensors cannot be written: Read-only file system", a PermissionError where
@@ -89,7 +93,7 @@ def fit(
         >>> history.valid_accuracy[-1] > 0.98
         True
     """
-    check_run(model, checkpoint, on_epoch)
+    check_run(model, checkpoint, on_epoch, origin)
     recipe = Recipe(
         epochs, batch_size, lr, weight_decay, label_smoothing, augment, average, seed, mixed_precision
     )
@@ -99,7 +103,7 @@ def fit(
     if valid is not None:
         check_images("valid", valid, model)
     with ctrl_c_noted() as pressed:
-        run = _Run(model, train, valid, recipe, pressed)
+        run = _Run(model, train, valid, recipe, pressed, origin)
         if checkpoint is not None:
             run.restore(checkpoint)
             check_same_epoch(checkpoint, gather_object([run.epoch]))
@@ -111,16 +115,26 @@ class _Run:
     """A training run between two steps: all that it takes to make the next one."""
 
     def __init__(
-        self, model: ViT, train: tuple, valid: tuple | None, recipe: Recipe, pressed: threading.Event
+        self,
+        model: ViT,
+        train: tuple,
+        valid: tuple | None,
+        recipe: Recipe,
+        pressed: threading.Event,
+        origin: str | None,
     ):
+        self.origin = origin
         self.best, self.train, self.valid, self.recipe, self.pressed = model, train, valid, recipe, pressed
         self.history = History()
         self.accelerator = make_accelerator()
         self.trained = deepcopy(model).to(self.accelerator.device).train()
-        self.average = deepcopy(self.trained)
+        self.average = deepcopy(self.trained).eval()  # a head put in by hand may hold dropout
         self.order = torch.Generator()
         optimizer = torch.optim.AdamW(
-            self.trained.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay, fused=True
+            [parameter for parameter in self.trained.parameters() if parameter.requires_grad],
+            lr=recipe.lr,
+            weight_decay=recipe.weight_decay,
+            fused=True,
         )
         loader = make_loader(train, batch_size_of(recipe, len(train[1]), self.accelerator), order=self.order)
         self.parallel, self.optimizer, self.loader = self.accelerator.prepare(self.trained, optimizer, loader)
@@ -216,7 +230,7 @@ class _Run:
         return {"best": self.best, "trained": self.trained, "average": self.average}
 
     def _identity(self) -> dict:
-        return identity_of(self.best, self.recipe, self.train, self.valid)
+        return identity_of(self.best, self.recipe, self.train, self.valid, self.origin)
 
 
 def _warm_up_and_decay(step: int, steps: int) -> float:
@@ -230,7 +244,10 @@ def _warm_up_and_decay(step: int, steps: int) -> float:
 @torch.no_grad()
 def _move_average(average: ViT, model: ViT, decay: int | float) -> None:
     for old, new in zip(average.parameters(), model.parameters(), strict=True):
-        old.lerp_(new, 1 - decay)
+        if new.requires_grad:
+            old.lerp_(new, 1 - decay)
+    for old, new in zip(average.buffers(), model.buffers(), strict=True):
+        old.copy_(new)
 
 
 def _seed(*numbers: int) -> int:

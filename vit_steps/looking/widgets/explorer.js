@@ -41,7 +41,7 @@ function render({ model, el }) {
     const picture = data.pictures[state.chosen[0]];
     if (picture) drawView(page.picture, data, picture, undefined, state.query);
     page.maps.forEach(({ view, ends }, map) => {
-      drawView(view, data, picture, shade(data, rows[map], limits[map]), state.query);
+      drawView(view, data, undefined, shade(data, rows[map], limits[map]), state.query);
       ends.forEach((label, end) => (label.textContent = data.kind.write(limits[map][end])));
     });
     page.sentence.textContent = describe(data, rows, state);
@@ -184,7 +184,7 @@ function drawView(view, data, picture, fills, query) {
   if (picture) pen.drawImage(picture, 0, top, cols * side, rows * side);
   for (let token = 0; token < tokens; token++) {
     const box = boxOf(token, data);
-    pen.globalAlpha = picture && token >= numCls ? 0.65 : 1;
+    pen.globalAlpha = 1;
     pen.fillStyle = fills ? fills[token] : "#E8E8EC";
     if (fills || token < numCls) pen.fillRect(...box);
     pen.globalAlpha = fills ? 0.25 : 0.6;

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from vit_steps.doors import door, judge, values
 from vit_steps.looking._drawable import GREY_OR_COLOUR
-from vit_steps.looking.plots import plot_attention, plot_grid
+from vit_steps.looking.drawings import plot_map
+from vit_steps.looking.plots import plot_grid
 from vit_steps.looking.widgets.base import (
     CIVIDIS,
     HERE,
@@ -99,14 +100,15 @@ def attention_explorer(
     control: Float[Tensor, "batch depth heads tokens tokens"] | None = None,
     labels: Sequence[str] | None = None,
 ) -> Explorer:
-    """Point at a patch, or move with the arrow keys, and see where it looks: any image, layer and head.
+    """Point at a patch, or move with the arrow keys, and see where it looks: any image, block and head.
 
-    Images and weights go to the browser once. Layers and heads are numbered from 0, as in
-    ``cls_attention``; "mean" is the mean over heads. It starts with the CLS token in the last layer.
+    Images and weights go to the browser once. To the reader blocks and heads are numbered from 1; "mean" is
+    the mean over heads, and where there is one head there is nothing to choose, as for rollouts. It starts
+    with the CLS token in the last block.
 
     Args:
         images: with values in [0, 1], 1 or 3 channels.
-        attention: as ``ViT.trace`` gives it, with the CLS token first.
+        attention: as ``ViT.trace`` gives it, with the CLS token first; or the rollouts up to each block.
         grid: (rows, cols), counted in patches.
         control: the same of an untrained model, drawn beside it on the same scale.
         labels: what to call each image; their numbers when left out.
@@ -123,9 +125,9 @@ def attention_explorer(
     cls_maps = torch.stack([weights[0, -1, 0, 0, 1:].unflatten(0, grid) for weights in maps.values()])
     return Explorer(
         picture=picture_of(_attention_figure(images[0], cls_maps, list(maps))),
-        alt=_tell_start(labels[0] if labels else "0", attention.shape[1] - 1, cls_maps[0]),
+        alt=_tell_start(labels[0] if labels else "0", attention, cls_maps[0]),
         choices=_choices(attention, labels),
-        chosen=[0, attention.shape[1] - 1, 0],
+        chosen=[0, attention.shape[1] - 1, *[0] * (attention.shape[2] > 1)],
         pictures=_to_rgba(images),
         picture_size=list(images.shape[2:]),
         **_send("attention", maps, grid),
@@ -172,22 +174,31 @@ def _similarity_figure(tables: dict[str, Tensor], grid: tuple[int, int], query: 
 
 
 def _with_mean(attention: Tensor) -> Tensor:
-    return torch.cat([attention.mean(dim=2, keepdim=True), attention], dim=2)
+    """The mean over heads before them, where there are several."""
+    means = attention.mean(dim=2, keepdim=True)
+    return torch.cat([means, attention], dim=2) if attention.shape[2] > 1 else attention
 
 
 def _choices(attention: Tensor, labels: Sequence[str] | None) -> list[dict]:
     batch, depth, heads = attention.shape[:3]
-    return [
+    choices = [
         {"label": "image", "options": list(labels or map(str, range(batch)))},
-        {"label": "layer", "options": [str(layer) for layer in range(depth)]},
-        {"label": "head", "options": ["mean", *map(str, range(heads))]},
+        {"label": "block", "options": _counted(depth)},
+        {"label": "head", "options": ["mean", *_counted(heads)]},
     ]
+    return choices if heads > 1 else choices[:2]
 
 
-def _tell_start(label: str, layer: int, cls_map: Tensor) -> str:
+def _counted(number: int) -> list[str]:
+    return [str(each) for each in range(1, number + 1)]
+
+
+def _tell_start(label: str, attention: Tensor, cls_map: Tensor) -> str:
     row, col = divmod(cls_map.argmax().item(), cls_map.shape[1])
+    depth, heads = attention.shape[1:3]
+    which = f"block {depth}" + ", mean over heads" * (heads > 1)
     return (
-        f"The image ({label}), and where its CLS token looks in layer {layer}, mean over heads: "
+        f"The image ({label}), and where its CLS token looks in {which}: "
         f"of the patches, most at row {row}, column {col}."
     )
 
@@ -199,7 +210,7 @@ def _attention_figure(image: Tensor, maps: Tensor, names: list[str]) -> Figure:
         plot_grid(image, image.shape[-1] // maps.shape[-1], left, title="the picture")
         for attention_map, name, ax in zip(maps, names, others, strict=True):
             title = f"where CLS looks {name}"
-            plot_attention(attention_map, image, ax, title=title, limit=maps.max().item())
+            plot_map(attention_map, ax, title=title, limit=maps.max().item())
     return figure
 
 

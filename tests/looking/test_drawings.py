@@ -1,0 +1,50 @@
+"""Dots for draws, a map alone, and a block as a drawing."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+
+from vit_steps.looking.drawings import plot_block, plot_draws, plot_map
+
+
+@pytest.fixture
+def ax():
+    figure, ax = plt.subplots()
+    yield ax
+    figure.canvas.draw()
+    plt.close(figure)
+
+
+def test_every_draw_is_a_dot_and_the_bar_is_their_mean(ax):
+    draws = {"whole": [0.9, 0.8, 1.0], "$half": [0.1, 0.5, 0.3]}
+    artists = plot_draws(draws, ax, xlabel="accuracy", title="two")
+    for place, (numbers, dots) in enumerate(zip(draws.values(), artists, strict=True)):
+        assert np.allclose(dots.get_xydata(), [(number, place) for number in numbers])
+    bars = [line for line in ax.lines if line not in artists]
+    assert [bar.get_xdata()[0] for bar in bars] == pytest.approx([0.9, 0.3])
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["whole", "$half"]
+    assert ax.yaxis_inverted()
+
+
+def test_draws_of_two_lengths_are_refused(ax):
+    with pytest.raises(ValueError, match=r"draws must hold curves of one length, got \[1, 2\]"):
+        plot_draws({"a": [1.0], "b": [1.0, 2.0]}, ax, xlabel="accuracy")
+
+
+def test_the_parts_of_a_block_stand_in_the_order_they_run(ax):
+    boxes = plot_block(ax)
+    places = [box.get_x() for box in boxes]
+    assert places == sorted(places)
+    upright = [text for text in ax.texts if text.get_style() == "normal"]
+    inside = {round(text.get_position()[0], 3): text.get_text() for text in upright}
+    middles = [round(box.get_x() + box.get_width() / 2, 3) for box in boxes]
+    assert [inside[middle] for middle in middles] == ["norm", "attention", "norm", "MLP"]
+    assert [box.get_linewidth() > 1 for box in boxes] == [False, True, False, False]
+
+
+def test_a_map_is_drawn_as_it_is_from_zero_to_the_limit(ax):
+    weights = np.random.default_rng(0).random((2, 3))
+    artist = plot_map(weights, ax, title="seed 3", limit=2.0)
+    assert np.array_equal(artist.get_array(), weights)
+    assert artist.get_clim() == (0, 2)
+    assert plot_map(weights, ax).get_clim() == (0, weights.max())

@@ -1,0 +1,97 @@
+"""What an answer hangs on, patch by patch: four ways to rank the patches of an image, each with its paper.
+
+Each explains the class that the model itself answers, and gives one number for each patch, the larger the
+more the answer hangs on it. None is the truth: hold them against each other and against chance, with
+:func:`vit_steps.looking.removal.removal_curve`.
+"""
+
+from functools import partial
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from vit_steps.classification import classify
+from vit_steps.doors import door
+from vit_steps.encoder import encoder_block
+from vit_steps.looking._tokens import enter, finish, pick, reads_cls
+from vit_steps.patch_embedding import image2patches
+from vit_steps.vit import ViT
+
+Images = Float[Tensor, "batch channels height width"]
+Ranking = Float[Tensor, "batch patches"]
+
+
+@door()
+def gradient_times_input(model: ViT, images: Images) -> Ranking:
+    """Gradient of the answer's logit times the image, summed over a patch (arXiv 1605.01713).
+
+    Args:
+        model: in eval mode.
+        images: a batch of images.
+
+    Raises:
+        TypeError: "model must be a ViT, not Linear", or ``images`` is not a floating-point tensor.
+    """
+    products = _gradient(model, images, _answers(model, images)) * images
+    return image2patches(products, model.patch_size).sum(dim=2)
+
+
+@door("steps is at least 1")
+def integrated_gradients(model: ViT, images: Images, *, steps: int = 32) -> Ranking:
+    """The same, with the mean of the gradients on the way from a black image (arXiv 1703.01365).
+
+    Args, Raises: as :func:`gradient_times_input`, and
+        steps: how many points of the way, in the middle of as many equal parts.
+    """
+    answers = _answers(model, images)
+    shares = [(step + 0.5) / steps for step in range(steps)]
+    mean = sum(_gradient(model, share * images, answers) for share in shares) / steps
+    return image2patches(mean * images, model.patch_size).sum(dim=2)
+
+
+@door(reads_cls)
+def attention_relevance(model: ViT, images: Images) -> Ranking:
+    """Attention times its gradient, where positive, rolled out through all blocks (arXiv 2103.15679).
+
+    Args, Raises: as :func:`gradient_times_input`, and
+        ValueError: "model pools the mean of the patches, not its CLS token".
+    """
+    with torch.enable_grad():
+        tokens, seen = enter(model, images).detach().requires_grad_(), []
+        for block in model.blocks:
+            attn = partial(block.attn, need_weights=True)
+            tokens, weights = encoder_block(tokens, block.norm1, attn, block.norm2, block.mlp)
+            seen.append(weights)
+        logits = classify(tokens, model.norm, model.head)
+        gradients = torch.autograd.grad(logits.amax(dim=1).sum(), seen)
+    relevance = torch.eye(tokens.shape[1]).to(tokens).expand(len(tokens), -1, -1)
+    for weights, gradient in zip(seen, gradients, strict=True):
+        relevance = relevance + (weights * gradient).clamp(min=0).mean(dim=1) @ relevance
+    return relevance[:, 0, 1:].detach()
+
+
+@door(reads_cls)
+def leave_one_out(model: ViT, images: Images) -> Ranking:
+    """How far the answer's logit falls when the token of one patch is left out (after arXiv 1311.2901).
+
+    Args, Raises: as :func:`attention_relevance`.
+    """
+    with torch.no_grad():
+        tokens, answers = enter(model, images), _answers(model, images)[:, None]
+        everyone = torch.arange(tokens.shape[1], device=tokens.device)
+        rest = [everyone[everyone != left_out].expand(len(tokens), -1) for left_out in everyone[1:]]
+        without = [finish(model, pick(tokens, kept)).gather(1, answers) for kept in rest]
+        return model(images).gather(1, answers) - torch.cat(without, dim=1)
+
+
+def _answers(model: ViT, images: Tensor) -> Tensor:
+    with torch.no_grad():
+        return model(images).argmax(dim=1)
+
+
+def _gradient(model: ViT, images: Tensor, answers: Tensor) -> Tensor:
+    with torch.enable_grad():
+        images = images.detach().requires_grad_()
+        logits = model(images).gather(1, answers[:, None])
+        return torch.autograd.grad(logits.sum(), images)[0]

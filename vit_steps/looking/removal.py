@@ -1,0 +1,57 @@
+"""What a model still knows when patches are removed, and not painted over: their tokens are left out."""
+
+import torch
+from jaxtyping import Float, Integer
+from torch import Tensor
+
+from vit_steps.doors import door, values
+from vit_steps.looking._tokens import enter, finish, pick, reads_cls
+from vit_steps.looking.attention_maps import _each_patch_once, _share_right
+from vit_steps.vit import ViT
+
+
+def _all_patches(model: ViT, order: Tensor) -> None:
+    patches = model.grid[0] * model.grid[1]
+    if order.shape[1] != patches:
+        raise ValueError(f"order has {order.shape[1]} patches, the model has {patches}")
+
+
+@door(
+    "images batch is at least 1: a mean over images needs one",
+    lambda images: values.finite("images", images, "there is no answer"),
+    reads_cls,
+    _all_patches,
+    _each_patch_once,
+)
+def removal_curve(
+    model: ViT,
+    images: Float[Tensor, "batch channels height width"],
+    labels: Integer[Tensor, " batch"],
+    order: Integer[Tensor, "batch patches"],
+) -> Float[Tensor, " patches+1"]:
+    """Accuracy as tokens are left out, one after the other (deletion, arXiv 1806.07421, without paint).
+
+    A transformer takes any number of tokens. So a patch can be really gone: its token, place and all, is not
+    among those that the first block sees. Compare it with a random order, and with :func:`deletion_curve`,
+    which paints.
+
+    Args:
+        model: a ViT in eval mode that reads its CLS token. It is run without gradients.
+        images: a batch of images.
+        labels: the class of each image.
+        order: for each image the numbers of its patches (row-major), the first to go first.
+
+    Returns:
+        Accuracy between 0 and 1 after 0, 1, ..., all patches are gone: the CLS token is alone at last.
+
+    Raises:
+        ValueError: "order of image 3 does not hold each of the patches 0 to 15 once",
+            "order has 15 patches, the model has 16", "model pools the mean of the patches, not its CLS
+            token".
+        TypeError: an argument is not a tensor of the right dtype, or "model must be a ViT, not Linear".
+    """
+    with torch.no_grad():
+        tokens, order = enter(model, images), order.long()
+        cls_first = torch.zeros_like(order[:, :1])
+        rows = [torch.cat([cls_first, 1 + order[:, gone:]], dim=1) for gone in range(order.shape[1] + 1)]
+        return torch.stack([_share_right(finish(model, pick(tokens, kept)), labels) for kept in rows])
