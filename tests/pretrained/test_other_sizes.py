@@ -169,7 +169,7 @@ def test_what_is_assumed_of_torchvisions_weights_is_warned_of(tmp_path, file, as
     torch.save(torchvision_vit(size, torch.float32).weights, tmp_path / file)
     loaded = load_pretrained(tmp_path / file, num_heads=12)
     assert (loaded.preprocess.interpolation, loaded.preprocess.crop_pct) == ("bilinear", 224 / 256)
-    said = [str(each.message) for each in recwarn if "is assumed" in str(each.message)]
+    said = [str(each.message) for each in recwarn if "images are prepared as" in str(each.message)]
     assert len(said) == assumed
     assert all("IMAGENET1K_V1 and IMAGENET1K_SWAG_LINEAR_V1 have these shapes" in each for each in said)
 
