@@ -39,7 +39,9 @@ READERS += ("shown", "digest", "naming", "open_safetensors")
 OF_PRETRAINED = ("configs.read_facts", "configs.pair_of", "finding.find", "hub.download", "seals.seal")
 OF_PRETRAINED += ("seals.read_own_header", "seals.check_digest", "seals.check_beside", "seals.fingerprint")
 OF_PRETRAINED += ("weight_files.WeightFile", "weight_files.open_weights", "weight_files.damaged")
-OF_PRETRAINED += ("unsaid.unsaid_preparation",)
+OF_PRETRAINED += ("unsaid.unsaid_preparation", "weight_files.opener_of", "spelling.unwrap")
+OF_PRETRAINED += ("obstacles.by_keys", "weight_files.shards_of")
+OF_PRETRAINED += tuple(f"architectures.{name}" for name in ("check_known", "check_arguments", "heads_of"))
 OF_PRETRAINED += ("pickles.Limited", "pickles.check_steps", "shapes.check_shapes")
 NOT_FED = {
     **dict.fromkeys(["vit.PatchEmbed", "vit.Attention", "vit.Block"], OF_A_MODEL),
@@ -49,6 +51,9 @@ NOT_FED = {
             "looking.agreement.Agreement",
             "data.folders.ImageFolder",
             "pretrained.dialects.Dialect",
+            "pretrained.dialects.Wrapping",
+            "pretrained.architectures.Known",
+            "pretrained.loading.Table",
         ],
         RECORD,
     ),

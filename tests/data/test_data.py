@@ -12,6 +12,7 @@ from sklearn.datasets import load_digits
 
 from vit_steps.data import (
     PHOTOS,
+    TABLES,
     load_digits_images,
     load_image_folder,
     load_photo,
@@ -280,7 +281,7 @@ def test_arguments_of_folders_are_checked_at_the_door(tmp_path, changes, error, 
         load_image_folder(tmp_path, **{"size": 4, **changes})
 
 
-@pytest.mark.parametrize("name", ["ablation", "choice", "inside", "left_out", "results"])
+@pytest.mark.parametrize("name", TABLES)
 def test_a_table_that_ships_comes_row_by_row(name):
     path = Path(inspect.getfile(inspect.unwrap(load_table))).parent / "tables" / f"{name}.csv"
     header, *rows = path.read_text(encoding="utf-8").splitlines()
@@ -291,6 +292,5 @@ def test_a_table_that_ships_comes_row_by_row(name):
 
 
 def test_a_table_that_does_not_ship_is_named():
-    tables = "ablation, choice, data_hunger, fifths, inside, left_out, recipe, results"
-    with pytest.raises(ValueError, match=f"name must be one of {tables}, got 'digits'"):
+    with pytest.raises(ValueError, match=f"name must be one of {', '.join(TABLES)}, got 'digits'"):
         load_table("digits")

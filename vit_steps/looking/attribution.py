@@ -13,7 +13,7 @@ from torch import Tensor
 
 from vit_steps.classification import classify
 from vit_steps.doors import door
-from vit_steps.encoder import encoder_block
+from vit_steps.encoder import encoder_block, self_attention
 from vit_steps.looking._tokens import enter, finish, pick, reads_cls
 from vit_steps.patch_embedding import image2patches
 from vit_steps.vit import ViT
@@ -60,7 +60,8 @@ def attention_relevance(model: ViT, images: Images) -> Ranking:
     with torch.enable_grad():
         tokens, seen = enter(model, images).detach().requires_grad_(), []
         for block in model.blocks:
-            attn = partial(block.attn, need_weights=True)
+            own = {"qkv": block.attn.qkv, "proj": block.attn.proj, "num_heads": block.attn.num_heads}
+            attn = partial(self_attention, **own)
             tokens, weights = encoder_block(tokens, block.norm1, attn, block.norm2, block.mlp)
             seen.append(weights)
         logits = classify(tokens, model.norm, model.head)
