@@ -26,6 +26,7 @@ OF_A_WIDGET = "made by a function of this module, whose row it is; traitlets che
 OF_A_FIGURE = "takes a figure that the package drew, or its PNG: show_figure and the widgets are tried"
 OF_ITS_OWN = "between a widget's function and its door: the widgets are tried"
 OF_A_MODEL = "made by ViT alone, after its own doors"
+TO_BE_READ = "a loop that lesson 5 shows and feeds its own digits; fit is what is called with anything"
 COMMAND = "a command line: argparse answers, see test_training"
 NO_ARGUMENTS = "takes nothing"
 OF_A_PICTURE = "stands behind Preprocess and load_image_folder, which are tried with all kinds of bad files"
@@ -38,7 +39,9 @@ READERS += ("shown", "digest", "naming", "open_safetensors")
 OF_PRETRAINED = ("configs.read_facts", "configs.pair_of", "finding.find", "hub.download", "seals.seal")
 OF_PRETRAINED += ("seals.read_own_header", "seals.check_digest", "seals.check_beside", "seals.fingerprint")
 OF_PRETRAINED += ("weight_files.WeightFile", "weight_files.open_weights", "weight_files.damaged")
-OF_PRETRAINED += ("unsaid.unsaid_preparation",)
+OF_PRETRAINED += ("unsaid.unsaid_preparation", "weight_files.opener_of", "spelling.unwrap")
+OF_PRETRAINED += ("obstacles.by_keys", "weight_files.shards_of")
+OF_PRETRAINED += tuple(f"architectures.{name}" for name in ("check_known", "check_arguments", "heads_of"))
 OF_PRETRAINED += ("pickles.Limited", "pickles.check_steps", "shapes.check_shapes")
 NOT_FED = {
     **dict.fromkeys(["vit.PatchEmbed", "vit.Attention", "vit.Block"], OF_A_MODEL),
@@ -48,6 +51,9 @@ NOT_FED = {
             "looking.agreement.Agreement",
             "data.folders.ImageFolder",
             "pretrained.dialects.Dialect",
+            "pretrained.dialects.Wrapping",
+            "pretrained.architectures.Known",
+            "pretrained.loading.Table",
         ],
         RECORD,
     ),
@@ -70,6 +76,7 @@ NOT_FED = {
     "looking.widgets.base.picture_of": OF_A_FIGURE,
     **dict.fromkeys(["looking.widgets.base.as_drawn", "looking.widgets.base.drawing"], OF_ITS_OWN),
     **dict.fromkeys([f"looking.png.{name}" for name in ("render", "pack", "screen_width")], OF_A_FIGURE),
+    **dict.fromkeys([f"lessons.learning.{name}" for name in ("learn", "schedule", "follow")], TO_BE_READ),
     "training.command.main": COMMAND,
     "looking.widgets.curve.live_curve": NO_ARGUMENTS,
     **dict.fromkeys([f"files.pictures.{name}" for name in OF_PICTURES], OF_A_PICTURE),
@@ -108,6 +115,7 @@ def test_an_argument_without_a_table_is_seen():
     allowed = {
         ("looking.drawings.plot_draws", "xlabel"),
         ("looking.plots.plot_by_layer", "ylabel"),
+        ("looking.spread.plot_spread", "ylabel"),
         ("training.loop.fit", "progress"),
         *CALLABLES_OF_THE_STEPS,
     }

@@ -62,12 +62,14 @@ def print_row(label: str, counts: Counter) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("only", nargs="*", help="parts of names; default: all")
-    parser.add_argument("--kind", nargs="+", choices=KINDS, default=list(KINDS))
+    parser.add_argument(
+        "--kind", action="append", choices=KINDS, help="may be said several times; default: all"
+    )
     parser.add_argument("--each", action="store_true", help="say what came of each, too")
     options = parser.parse_args()
     print(f"| saved by | of | {' | '.join(VERDICTS)} |\n|---|{'---|' * (1 + len(VERDICTS))}")
     faults = []
-    for kind in options.kind:
+    for kind in options.kind or KINDS:
         models, weights = {}, {}
         for name, count, way, verdict in judged(kind, options.only):
             models.setdefault(way, Counter())[verdict.kind] += 1

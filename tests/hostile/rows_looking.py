@@ -20,6 +20,7 @@ from hostile.rows_files import NO_VIT, model
 from hostile.rows_plots import HISTORY, OUTSIDE, PATCH_SIZES
 from hostile.trial import Row
 from vit_steps import lessons
+from vit_steps.lessons.learning import small_cnn
 from vit_steps.lessons.left_out import leave_out
 from vit_steps.looking import attribution, seat, widgets
 from vit_steps.looking.agreement import compare
@@ -217,6 +218,12 @@ ROWS |= {
             "leave_one_out": {},
         }.items()
     },
+    "lessons.learning.small_cnn": Row(
+        small_cnn,
+        lambda: dict(seed=3),
+        fine={"seed": {"0": "a seed like any other"}},
+        seen=lambda arguments, result: [*result.parameters()],
+    ),
     "lessons.left_out.leave_out": Row(
         leave_out,
         lambda: dict(model=model(), part="the norms"),

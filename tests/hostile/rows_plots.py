@@ -13,6 +13,7 @@ from hostile.trial import Row
 from vit_steps import lessons
 from vit_steps.looking import plots
 from vit_steps.looking.drawings import plot_block, plot_draws, plot_map
+from vit_steps.looking.few_digits import plot_by_count
 from vit_steps.looking.spread import plot_spread
 from vit_steps.looking.the_way import plot_the_way
 from vit_steps.vit import ViT
@@ -217,6 +218,7 @@ ROWS["looking.the_way.plot_the_way"] = Row(
     changes=("ax",),
 )
 
+COUNTS = constants(None, 3, "text", [], [0, 1], [2.5, 3], [-2, 3], ["4", "5"], [True, True], [5])
 GROUPS = {"a": {"in place": [0.5, 0.75], "shuffled": [0.25, 0.5]}}
 SPREADS = {
     "other groups": constant(GROUPS | {"b": {"in place": [0.5]}}),
@@ -262,6 +264,15 @@ ROWS |= {
         changes=("ax",),
     ),
 }
+
+
+ROWS["looking.few_digits.plot_by_count"] = Row(
+    plot_by_count,
+    lambda: dict(counts=[5, 9], draws={"a": torch.rand(2, 3)}, ax=ax()),
+    own=AX | {"draws": CURVES, "counts": COUNTS},
+    seen=drawn,
+    changes=("ax",),
+)
 
 
 # What a notebook needs around a cell

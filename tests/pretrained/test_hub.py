@@ -1,4 +1,5 @@
 import http.server
+import json
 import os
 import shutil
 import socket
@@ -12,6 +13,7 @@ import pytest
 import torch
 from pretrained_cases import NAMES, PREPARATIONS, SQUARE
 from references import perturb
+from safetensors.torch import load_file, save_file
 
 from vit_steps.pretrained import load_pretrained, save_hugging_face
 from vit_steps.vit import ViT
@@ -76,10 +78,12 @@ def attempt(name):
 attempt("somebody/vit")
 attempt("somebody/else")
 attempt("somebody/old")
+attempt("somebody/shards")
 urllib.request.urlopen(endpoint + "/quit").read()
 attempt("somebody/vit")
 attempt("somebody/else")
 attempt("somebody/old")
+attempt("somebody/shards")
 """
 
 
@@ -89,6 +93,14 @@ def _read(endpoint: str, cache: Path, **environment: str) -> list[str]:
     ran = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
     assert ran.stdout, ran.stderr
     return ran.stdout.splitlines()
+
+
+def save_in_shards(weights: dict, folder: Path) -> None:
+    folder.mkdir()
+    places = {name: f"model-0000{1 + number % 3}-of-00003.safetensors" for number, name in enumerate(weights)}
+    for file in set(places.values()):
+        save_file({name: weights[name] for name in weights if places[name] == file}, folder / file)
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": places}))
 
 
 @pytest.fixture
@@ -101,6 +113,8 @@ def hub(tmp_path):
     (folder / "old" / "model.safetensors").unlink()
     (folder / "old" / "preprocessor_config.json").unlink()
     torch.save(model.state_dict(), folder / "old" / "pytorch_model.bin")
+    save_in_shards(load_file(folder / "vit" / "model.safetensors"), folder / "shards")
+    shutil.copy(folder / "vit" / "config.json", folder / "shards")
     handler = type("Hub", (_Hub,), {"folder": folder})
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever)
@@ -116,13 +130,13 @@ def test_a_name_on_the_hub_is_fetched_once_and_then_read_from_the_cache(hub, tmp
     missing = "FileNotFoundError: there is no folder somebody/else, and no such public model on the Hub"
     silent = "ConnectionError: somebody/else is not in the cache, and the Hugging Face Hub cannot be reached"
     said = _read(endpoint, tmp_path / "cache", HF_HUB_OFFLINE="0")
-    assert [said[1], said[4]] == [missing, silent]
+    assert [said[1], said[5]] == [missing, silent]
     expected = model(torch.full((1, 3, 40, 40), 0.3)).sum().item()
-    for number, label in (said[place].split() for place in (0, 2, 3, 5)):
+    for number, label in (said[place].split() for place in (0, 2, 3, 4, 6, 7)):
         # Another process may add up with another number of threads: some last digits of float32.
         assert float.fromhex(number) == pytest.approx(expected, rel=1e-5, abs=1e-5)
         assert label == "tench"
-    assert len(set(said[:1] + said[2:4] + said[5:])) == 1  # one process, one model: bit for bit
+    assert len(set(said[:1] + said[2:5] + said[6:])) == 1  # one process, one model: bit for bit
     fetched = {path.name for path in (tmp_path / "cache").rglob("models--somebody--vit/snapshots/*/*")}
     assert fetched == {"config.json", "preprocessor_config.json", "model.safetensors"}
 
@@ -159,7 +173,7 @@ def test_what_the_hub_does_not_have_is_named(online, hub, tmp_path):
     (tmp_path / "hub" / "bare").mkdir()
     with pytest.raises(FileNotFoundError) as caught:
         load_pretrained("somebody/bare")
-    files = "model.safetensors, pytorch_model.bin"
+    files = "model.safetensors, model.safetensors.index.json, pytorch_model.bin, pytorch_model.bin.index.json"
     assert str(caught.value) == f"somebody/bare has no file with weights on the Hub ({files})"
 
 

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from vit_steps.doors import door
 from vit_steps.training import random_affine
 
 
@@ -55,6 +56,7 @@ def follow(kept: nn.Module, model: nn.Module, average: float) -> None:
         old.lerp_(new, 1 - average)
 
 
+@door("seed is at least 0")
 def small_cnn(*, seed: int = 0) -> nn.Sequential:
     """A plain convolutional network for 8 × 8 digits, with as many numbers as the ViT."""
     with torch.random.fork_rng(devices=[]):

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-import vit_steps
+from vit_steps import classification, cls_token, encoder, patch_embedding, position_embedding
 from vit_steps.data import load_digits_images
 from vit_steps.lessons._verdict import (
     WRITE_IT,
@@ -30,8 +30,9 @@ from vit_steps.vit import ViT
 SIZES = ("image_size", "patch_size", "channels", "dim", "depth", "num_heads", "mlp_dim", "num_classes", "eps")
 # Nothing is kind: not square, heads and depth of their own, every number another.
 ODD = dict(zip(SIZES, ((6, 8), 2, 3, 24, 2, 3, 40, 7, 1e-6), strict=True))
+STEPS = (patch_embedding, cls_token, position_embedding, encoder, classification)
 YOURSELF = [
-    *(step for step in map(vars(vit_steps).get, vit_steps.__all__) if not isinstance(step, type)),
+    *(each for step in STEPS for each in vars(step).values() if step.__name__ == getattr(each, "__module__", 0)),
     *(F.scaled_dot_product_attention, F.multi_head_attention_forward),
 ]
 

@@ -13,7 +13,12 @@ from vit_steps.looking._drawable import read_list, read_numbers
 MARKERS, DASHES = "osD^v", ("-", "--", ":", "-.")
 
 
-@door("number of counts is at least 1")
+def _some(draws: Mapping) -> None:
+    if not draws:
+        raise ValueError("draws is empty: there is no curve to draw")
+
+
+@door("number of counts is at least 1", _some)
 def plot_by_count(counts: Sequence[int], draws: Mapping, ax: Axes, *, title: str = "") -> list[Line2D]:
     """Draw name -> shares (counts, draws), in percent: a line through the means, a dot for each draw.
 

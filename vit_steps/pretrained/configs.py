@@ -51,7 +51,7 @@ PROCESSORS = {
 PROCESSOR_OF = {"vit": "ViT", "vit_mae": "ViT", "vit_msn": "ViT", "deit": "DeiT", "dinov2": "Bit"}
 PROCESSOR_OF |= {"beit": "Beit", "data2vec-vision": "Beit", "dpt": "DPT"}
 # Which way transformers resizes the positions of a model_type, in the words of resize_position.
-RESIZED_LIKE = {"dinov2_with_registers": "timm", "dpt": "DPT"}
+RESIZED_LIKE: dict[Any, Library] = {"dpt": "DPT"}
 PILLOW_NAMES = {int(code): name for name, code in INTERPOLATIONS.items()}
 
 

@@ -70,7 +70,13 @@ DINOV2 = Dialect(
     resized_like="DINOv2",
 )
 
-MAE = TIMM._replace(name="MAE", unused=r"mask_token|decoder_.+", cls_row=True, certain=True)
+MAE = TIMM._replace(
+    name="MAE",
+    unused=r"mask_token|decoder_.+",
+    cls_row=True,
+    certain=True,
+    resized_like="transformers",  # so does mae/util/pos_embed.py
+)
 
 HUGGING_FACE = Dialect(
     "Hugging Face",
@@ -87,8 +93,6 @@ HUGGING_FACE = Dialect(
         # As they are saved.
         "layernorm_before": "norm1",
         "attention.attention.query": "attn.q",
-        "attention.attention.q_bias": "attn.q.bias",
-        "attention.attention.v_bias": "attn.v.bias",
         "attention.attention.key": "attn.k",
         "attention.attention.value": "attn.v",
         "attention.output.dense": "attn.proj",
@@ -102,6 +106,9 @@ HUGGING_FACE = Dialect(
         "attention.o_proj": "attn.proj",
         "mlp.fc1": "mlp.fc1",
         "mlp.fc2": "mlp.fc2",
+        # A bias that stands alone. Below, because what we write is spelled by the first that fits.
+        "attention.attention.q_bias": "attn.q.bias",
+        "attention.attention.v_bias": "attn.v.bias",
     },
     prefixes=("vit.", "deit.", "beit.", "data2vec_vision.", "dpt.", ""),
     blocks=("encoder.layer.", "layers."),

@@ -2,8 +2,13 @@
 
 from pathlib import Path
 
-FILES = ("config.json", "preprocessor_config.json", "model.safetensors", "pytorch_model.bin")  # weights last
-WEIGHTS = FILES[2:]
+from vit_steps.pretrained.weight_files import INDEX, shards_of
+
+WEIGHTS = (
+    *("model.safetensors", "model.safetensors.index.json"),
+    *("pytorch_model.bin", "pytorch_model.bin.index.json"),
+)
+FILES = ("config.json", "preprocessor_config.json", *WEIGHTS)  # weights last
 PATIENCE = 2  # seconds
 
 
@@ -11,28 +16,36 @@ def download(name: str) -> Path:
     """Fetch what a model of the Hub consists of, or find it in the cache.
 
     Returns:
-        The path of its weights; the configs lie beside it.
+        The path of its weights, or of their index; the configs lie beside it, and what the index names.
 
     Raises:
         FileNotFoundError: "somebody/vit has no file with weights on the Hub (...)", or no such model.
         ConnectionError: "somebody/vit is not in the cache, and the Hugging Face Hub cannot be reached".
     """
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import EntryNotFoundError
-
     online = _answers(name)
     for file in FILES:
-        try:
-            path = Path(hf_hub_download(name, file, local_files_only=not online))
-        except EntryNotFoundError:
-            continue
-        except Exception as error:  # a connection that breaks shows in many ways
-            raise ConnectionError(f"{name} could not be fetched: {error}") from error
-        if path.name in WEIGHTS:
+        path = _fetch(name, file, online)
+        if path and path.name.endswith(INDEX):
+            for shard in shards_of(path):
+                _fetch(name, shard, online)
+        if path and path.name in WEIGHTS:
             return path
     if online:
         raise FileNotFoundError(f"{name} has no file with weights on the Hub ({', '.join(WEIGHTS)})")
     raise ConnectionError(f"{name} is not in the cache, and the Hugging Face Hub cannot be reached")
+
+
+def _fetch(name: str, file: str, online: bool) -> Path | None:
+    """The path of a file that is fetched, or in the cache; None where there is no such file."""
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError
+
+    try:
+        return Path(hf_hub_download(name, file, local_files_only=not online))
+    except EntryNotFoundError:
+        return None
+    except Exception as error:  # a connection that breaks shows in many ways
+        raise ConnectionError(f"{name} could not be fetched: {error}") from error
 
 
 def _answers(name: str) -> bool:

@@ -37,6 +37,7 @@ TWICE = "its last norm twice over the class token"
 NAFLEX = "patches and positions as NaFlex has them"
 SPECTROGRAM = "patches of a spectrogram"
 
+SIDE_BY_SIDE = r"blocks\.\d+\.(attns|ffns|in_proj|(attn|mlp)_out_proj)\."
 # What a key that has no place here belongs to.
 BY_KEY = {
     r"dist_token|head_dist|distillation": DISTILLED,
@@ -56,7 +57,7 @@ BY_KEY = {
     r"neck\.|reassemble|fusion_blocks|fusion_stage": MANY_BLOCKS,
     r"^(?!patch_embed\.).*(downsample|stages?\.\d|layers\.\d+\.blocks)": STAGES,
     r"temporal|tubelet": VIDEO,
-    r"attns\.|ffns\.|in_proj\.|out_proj|mlp_out_proj": PARALLEL,
+    SIDE_BY_SIDE: PARALLEL,
     r"^embeds\.": NAFLEX,
 }
 # What the lack of a key tells.
@@ -83,6 +84,7 @@ FOREIGN = {
     r"^embeds\.": NAFLEX,
     r"patch_embed\.backbone": STEM,
     r"mlp\.fc1_[gx]|mlp\.w[123]\.": SWIGLU,
+    SIDE_BY_SIDE: PARALLEL,
 }
 
 

@@ -14,7 +14,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vit_steps.files.reading import MOST_TENSORS, open_file, open_safetensors, parse_json, shown
+from vit_steps.files.reading import (
+    MOST_JSON,
+    MOST_TENSORS,
+    open_file,
+    open_safetensors,
+    parse_json,
+    shown,
+)
 from vit_steps.pretrained.dialects import SETS
 from vit_steps.pretrained.pickles import check_steps
 
@@ -107,7 +114,7 @@ def _open_safetensors(path: Path, file: BufferedReader) -> WeightFile:
 
 def _open_shards(path: Path, file: BufferedReader) -> WeightFile:
     """The index of weights that lie in several files, as transformers writes it."""
-    places = _places(parse_json(file.read().decode(), path, "index of weights"))
+    places = _places(file, path)
     shards = [path.with_name(name) for name in sorted(set(places.values()))]
     shapes: dict[str, Tensor] = {}
     for shard in shards:
@@ -115,6 +122,16 @@ def _open_shards(path: Path, file: BufferedReader) -> WeightFile:
             _check_shard(shard.name, weights.shapes, places)
             shapes |= weights.shapes
     return WeightFile(shapes, {}, lambda: _read_shards(shards))
+
+
+def shards_of(path: Path) -> list[str]:
+    """Name the files that an index sends to, each of which lies beside it.
+
+    Raises:
+        ValueError: "model.safetensors.index.json is damaged or cut short: it sends to '../other', which ...".
+    """
+    with open_file(path) as file, _refusing(path):
+        return sorted(set(_places(file, path).values()))
 
 
 def _read_shards(shards: list[Path]) -> dict[str, Tensor]:
@@ -125,8 +142,9 @@ def _read_shards(shards: list[Path]) -> dict[str, Tensor]:
     return tensors
 
 
-def _places(index: dict[str, Any]) -> dict[str, str]:
+def _places(file: BufferedReader, path: Path) -> dict[str, str]:
     """Tensor -> the file that it lies in; the file lies beside the index, and is no index itself."""
+    index = parse_json(file.read(MOST_JSON + 1).decode(), path, "index of weights")
     places = index.get("weight_map")
     if not isinstance(places, dict) or not places:
         raise ValueError("its 'weight_map' does not say which tensor lies in which file")
