@@ -12,8 +12,7 @@ from hostile.kinds import FINITE, SAME, WORDS, Kind, constant, constants, of_ten
 from hostile.trial import Row
 from vit_steps import lessons
 from vit_steps.looking import plots
-from vit_steps.looking.drawings import plot_block, plot_draws, plot_map
-from vit_steps.looking.few_digits import plot_by_count
+from vit_steps.looking.drawings import plot_block, plot_by_count, plot_draws, plot_map
 from vit_steps.looking.spread import plot_spread
 from vit_steps.looking.the_way import plot_the_way
 from vit_steps.vit import ViT
@@ -266,7 +265,7 @@ ROWS |= {
 }
 
 
-ROWS["looking.few_digits.plot_by_count"] = Row(
+ROWS["looking.drawings.plot_by_count"] = Row(
     plot_by_count,
     lambda: dict(counts=[5, 9], draws={"a": torch.rand(2, 3)}, ax=ax()),
     own=AX | {"draws": CURVES, "counts": COUNTS},

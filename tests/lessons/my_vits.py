@@ -132,7 +132,7 @@ WRONG_VITS = [
         "write it yourself",
     ),
     (
-        but(look=lambda self, block, tokens: F.scaled_dot_product_attention(tokens, tokens, tokens)),
+        but(weigh=lambda self, scores, query: F.scaled_dot_product_attention(scores, scores, scores)),
         "write it yourself",
     ),
     (
@@ -149,7 +149,10 @@ WRONG_VITS = [
         with_parts(lambda model: setattr(model, "extra", nn.Linear(2, 2))),
         "your ViT has extra.weight, which the file has not",
     ),
-    (but(eps_of=staticmethod(lambda eps: 1e-5)), "norm has eps 1e-05, these weights were trained with 1e-06"),
+    (
+        but(eps_of=staticmethod(lambda eps: 1e-5)),
+        "blocks.0.norm1 has eps 1e-05, these weights were trained with 1e-06",
+    ),
     (
         but(run=lambda self, block, tokens: self.look(block, block.norm1(tokens)) + tokens),
         "blocks.0.norm2.weight is never used",

@@ -32,7 +32,12 @@ SIZES = ("image_size", "patch_size", "channels", "dim", "depth", "num_heads", "m
 ODD = dict(zip(SIZES, ((6, 8), 2, 3, 24, 2, 3, 40, 7, 1e-6), strict=True))
 STEPS = (patch_embedding, cls_token, position_embedding, encoder, classification)
 YOURSELF = [
-    *(each for step in STEPS for each in vars(step).values() if step.__name__ == getattr(each, "__module__", 0)),
+    *(
+        each
+        for step in STEPS
+        for each in vars(step).values()
+        if step.__name__ == getattr(each, "__module__", 0)
+    ),
     *(F.scaled_dot_product_attention, F.multi_head_attention_forward),
 ]
 

@@ -1,6 +1,7 @@
-"""A map on its own, several draws of one number, and an encoder block."""
+"""A map on its own, draws of one number (all, or by how many images were learned from), and a block."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import cycle
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -8,11 +9,12 @@ from matplotlib.image import AxesImage
 from matplotlib.lines import Line2D
 from matplotlib.patches import FancyBboxPatch
 
-from vit_steps.doors import door
-from vit_steps.looking._drawable import read_curves, read_numbers
+from vit_steps.doors import door, values
+from vit_steps.looking._drawable import read_curves, read_list, read_numbers
 from vit_steps.looking.plots import INK
 from vit_steps.looking.the_way import LIT, UNLIT
 
+MARKERS, DASHES = "osD^v", ("-", "--", ":", "-.")
 STREAM, BRANCH = 0.55, 2.0  # heights of the two lines
 # What stands on each branch: centre, half width, words, whether tokens meet there.
 BRANCHES = (
@@ -52,6 +54,48 @@ def plot_draws(draws: Mapping, ax: Axes, *, xlabel: str, title: str = "") -> lis
     ax.set(ylim=(len(draws) - 0.5, -0.5), xlabel=xlabel)
     ax.set_title(title)
     return artists
+
+
+def _some(draws: Mapping) -> None:
+    if not draws:
+        raise ValueError("draws is empty: there is no curve to draw")
+
+
+@door("number of counts is at least 1", _some)
+def plot_by_count(counts: Sequence[int], draws: Mapping, ax: Axes, *, title: str = "") -> list[Line2D]:
+    """Draw name -> shares (counts, draws), in percent: a line through the means, a dot for each draw.
+
+    Args:
+        counts: how many images were learned from, each at least 1.
+        draws: for each name as many rows as there are counts, and in a row one share for each draw.
+
+    Returns:
+        The line of each name.
+
+    Raises:
+        ValueError: "draws['CNN'] has 2 rows, there are 3 counts", or NaN among them.
+    """
+    counts = [values.integer("each of counts", count, least=1) for count in read_list(counts)]
+    read = {name: _read(name, shares, len(counts)) for name, shares in draws.items()}
+    artists = []
+    for (name, shares), marker, dashes in zip(read.items(), cycle(MARKERS), cycle(DASHES)):
+        (line,) = ax.plot(counts, 100 * shares.mean(axis=1), dashes + marker, markersize=8, label=name)
+        ax.plot(counts, 100 * shares, ".", color=line.get_color(), alpha=0.6)
+        artists.append(line)
+    ax.set_xscale("log")
+    ax.set_xticks(counts, [f"{count:,}" for count in counts], minor=False)
+    ax.minorticks_off()
+    ax.set(xlabel="digits to learn from", ylabel="test digits right, in percent")
+    ax.set_title(title)
+    return artists
+
+
+def _read(name: str, shares: object, counts: int) -> np.ndarray:
+    read = read_numbers(f"draws[{name!r}]", shares, "counts draws")
+    values.between(f"draws[{name!r}]", read, 0, 1)
+    if len(read) != counts:
+        raise ValueError(f"draws[{name!r}] has {len(read)} rows, there are {counts} counts")
+    return read
 
 
 @door()
