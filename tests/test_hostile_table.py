@@ -115,6 +115,7 @@ def test_an_argument_without_a_table_is_seen():
     allowed = {
         ("looking.drawings.plot_draws", "xlabel"),
         ("looking.plots.plot_by_layer", "ylabel"),
+        ("looking.spread.plot_spread", "ylabel"),
         ("training.loop.fit", "progress"),
         *CALLABLES_OF_THE_STEPS,
     }

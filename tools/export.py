@@ -21,10 +21,10 @@ ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS, PAGES = ROOT / "notebooks", Path(__file__).parent / "pages"
 ON_FRONT_PAGE = {  # the figure that stands for a lesson
     "1_patch_embedding": "photo-as-sequence",
-    "2_cls_token": "token-matrix",
+    "2_cls_token": "photo-figure",
     "3_position_embedding": "similarity-figure",
     "4_encoder": "block-figure",
-    "5_classification": "answer-figure",
+    "5_classification": "embeddings-figure",
     "a_looking_inside": "contest-figure",
 }
 

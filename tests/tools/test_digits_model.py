@@ -33,7 +33,19 @@ def test_it_reads_what_pens_draw(model, radius, seed):
     assert accuracy(model, draw_digits(20, radius, seed=seed)) >= 0.95
 
 
-def test_a_bare_seven_is_a_seven(model):
+def test_a_bare_seven_is_a_seven_wherever_it_is_drawn(model):
+    sizes = itertools.product((1, 1.5, 2), (0.8, 1.2, 1.6), (3, 4, 5), (4.5, 5.5, 6.2), (0.3, 0.5, 0.8))
+    drawn = torch.stack(
+        [
+            ink([line((left, top), (left + wide, top), (left + wide * (1 - lean), top + high))], PAD_RADIUS)
+            for left, top, wide, high, lean in sizes
+            if left + wide < 7.6 and top + high < 7.6
+        ]
+    )[:, None]
+    assert accuracy(model, (drawn, torch.full((len(drawn),), 7))) >= 0.99
+
+
+def test_a_seven_drawn_plainly_is_a_seven_and_no_doubt(model):
     for way, (chance, answer) in sevens(model).items():
         assert (answer, chance > 0.8) == (7, True), way
 

@@ -332,3 +332,11 @@ def test_data_reach_the_script_as_they_were(hostile_pages):
     for page in ("1_a&b.html", "slides/1_a&b.html"):
         (data,) = re.findall(r'<script type="application/json">(.*?)</script>', hostile_pages[page])
         assert json.loads(data) == {"script": HOSTILE, "state": {"label": HOSTILE}}
+
+
+def test_every_lesson_and_excursion_has_a_figure_for_the_front_page(export):
+    folder = export.NOTEBOOKS
+    paths = [*folder.glob("*.ipynb"), *folder.glob("beyond/*.ipynb")]
+    assert {path.stem for path in paths} == {*export.ON_FRONT_PAGE}
+    for path in paths:
+        assert "image/png" in export.Lesson(path).picture.data

@@ -316,25 +316,30 @@ def test_notes_that_are_none_are_damage(tmp_path):
 # Killed while it writes
 
 
-def save_again_and_again(model, path):
+def save_again_and_again(model, path, begun):
+    begun.set()
     for _ in range(10_000):
         save_checkpoint(model, path)
 
 
-def test_twelve_kills_leave_the_old_model_or_the_new_one(tmp_path):
+def test_kills_leave_the_old_model_or_the_new_one(tmp_path):
     path, dice, fork = tmp_path / "model.safetensors", random.Random(0), multiprocessing.get_context("fork")
     models = [digits_model(seed=seed) for seed in range(2)]
     save_checkpoint(models[0], path)
-    found = set()
-    for turn in range(12):
-        process = fork.Process(target=save_again_and_again, args=(models[turn % 2], path))
+    found, begun = set(), fork.Event()
+    for turn in range(100):
+        begun.clear()
+        process = fork.Process(target=save_again_and_again, args=(models[turn % 2], path, begun))
         process.start()
+        assert begun.wait(timeout=60)
         time.sleep(dice.uniform(0.0, 0.1))
         process.kill()
         process.join()
         left = load_checkpoint(path)
         found |= {place for place, model in enumerate(models) if same_weights(left, model)}
         assert any(same_weights(left, model) for model in models)
+        if turn >= 12 and found == {0, 1}:  # on a busy machine a kill may come before the first byte
+            break
     assert found == {0, 1}
     save_checkpoint(models[0], path)
     assert [file.name for file in tmp_path.iterdir()] == ["model.safetensors"]
