@@ -13,8 +13,6 @@ from experiments import TABLES
 from sklearn.datasets import load_digits
 
 from vit_steps.data import load_digits_images
-from vit_steps.lessons import learning
-from vit_steps.training import digits_model, loop
 
 
 def means(name: str, *keys: str, of: str = "accuracy") -> dict[tuple, float]:
@@ -138,7 +136,7 @@ def test_the_vit_sees_moved_images_or_not(monkeypatch, name, augment):
     assert asked.get("augment", fair.STRENGTH) == augment
 
 
-# ---- data_hunger.py, recipe.py and the loop they train by ----
+# ---- data_hunger.py and recipe.py ----
 
 
 @pytest.mark.parametrize("way", data_hunger.ONE_PIXEL)
@@ -148,13 +146,6 @@ def test_a_shift_loses_one_row_or_column(way):
     kept = [slice(max(step, 0), size + min(step, 0)) for step, size in zip(way, (5, 7), strict=True)]
     assert torch.equal(found[:, :, kept[0], kept[1]], turned[:, :, kept[0], kept[1]])
     assert found.count_nonzero() == found[:, :, kept[0], kept[1]].count_nonzero()
-
-
-def test_the_cnn_has_as_many_parameters_as_the_vit():
-    cnn, vit = (
-        sum(each.numel() for each in model.parameters()) for model in (learning.small_cnn(), digits_model())
-    )
-    assert cnn == pytest.approx(vit, rel=0.05)
 
 
 def test_few_digits_are_the_same_for_all_and_the_test_part_is_whole(monkeypatch):
@@ -183,34 +174,3 @@ def test_each_part_is_left_out_by_itself(monkeypatch):
     for options, changes in zip(asked, 5 * [*recipe.PARTS.values()], strict=True):
         assert {name: options[name] for name in changes} == changes
         assert options.keys() - changes.keys() == {"steps", "lr", "seed"}
-
-
-def test_the_open_loop_has_fit_s_schedule():
-    for step in range(200):
-        ours, theirs = learning.schedule((step + 1) / 200, 0.1, True), loop._warm_up_and_decay(step, 200)
-        assert ours == pytest.approx(
-            theirs, abs=0.01
-        )  # one counts a step from its end, one from its beginning
-    assert learning.schedule(0.9, 0.0, False) == 1
-    assert learning.schedule(0.005, 0.0, True) > 0.99
-
-
-def test_the_open_loop_learns_and_keeps_an_average():
-    train, model = load_digits_images("train"), digits_model()
-    start = [each.clone() for each in model.parameters()]
-    kept = learning.learn(model, *train, steps=60, augment=0.0)
-    right = (kept(train[0]).argmax(dim=1) == train[1]).float().mean()
-    assert right > 0.6
-    assert not kept.training
-    assert all(not torch.equal(old, new) for old, new in zip(start, kept.parameters(), strict=True))
-    torch.testing.assert_close(
-        [*learning.learn(digits_model(), *train, steps=5, average=0.0).parameters()],
-        [*_last(train, 5).parameters()],
-    )
-
-
-def _last(train, steps: int):
-    """The trained model itself, whose place the average takes."""
-    model = digits_model()
-    learning.learn(model, *train, steps=steps, average=0.995)
-    return model
