@@ -5,6 +5,8 @@ from torch import Tensor
 from vit_steps.classification import classify
 from vit_steps.vit import ViT
 
+AT_ONCE = 100  # images; with all of them, their tokens or gradients would fill the memory of a small machine
+
 
 def reads_cls(model: ViT) -> None:
     """Refuse a model that answers by its patches."""

@@ -14,7 +14,7 @@ from torch import Tensor
 from vit_steps.classification import classify
 from vit_steps.doors import door
 from vit_steps.encoder import encoder_block, self_attention
-from vit_steps.looking._tokens import enter, finish, pick, reads_cls
+from vit_steps.looking._tokens import AT_ONCE, enter, finish, pick, reads_cls
 from vit_steps.patch_embedding import image2patches
 from vit_steps.vit import ViT
 
@@ -57,19 +57,7 @@ def attention_relevance(model: ViT, images: Images) -> Ranking:
     Args, Raises: as :func:`gradient_times_input`, and
         ValueError: "model pools the mean of the patches, not its CLS token".
     """
-    with torch.enable_grad():
-        tokens, seen = enter(model, images).detach().requires_grad_(), []
-        for block in model.blocks:
-            own = {"qkv": block.attn.qkv, "proj": block.attn.proj, "num_heads": block.attn.num_heads}
-            attn = partial(self_attention, **own)
-            tokens, weights = encoder_block(tokens, block.norm1, attn, block.norm2, block.mlp)
-            seen.append(weights)
-        logits = classify(tokens, model.norm, model.head)
-        gradients = torch.autograd.grad(logits.amax(dim=1).sum(), seen)
-    relevance = torch.eye(tokens.shape[1]).to(tokens).expand(len(tokens), -1, -1)
-    for weights, gradient in zip(seen, gradients, strict=True):
-        relevance = relevance + (weights * gradient).clamp(min=0).mean(dim=1) @ relevance
-    return relevance[:, 0, 1:].detach()
+    return torch.cat([_relevance(model, part) for part in images.split(AT_ONCE)])
 
 
 @door(reads_cls)
@@ -92,7 +80,26 @@ def _answers(model: ViT, images: Tensor) -> Tensor:
 
 
 def _gradient(model: ViT, images: Tensor, answers: Tensor) -> Tensor:
+    found = []
+    for some, theirs in zip(images.split(AT_ONCE), answers.split(AT_ONCE), strict=True):
+        with torch.enable_grad():
+            some = some.detach().requires_grad_()
+            logits = model(some).gather(1, theirs[:, None])
+            found.append(torch.autograd.grad(logits.sum(), some)[0])
+    return torch.cat(found)
+
+
+def _relevance(model: ViT, images: Tensor) -> Tensor:
     with torch.enable_grad():
-        images = images.detach().requires_grad_()
-        logits = model(images).gather(1, answers[:, None])
-        return torch.autograd.grad(logits.sum(), images)[0]
+        tokens, seen = enter(model, images).detach().requires_grad_(), []
+        for block in model.blocks:
+            own = {"qkv": block.attn.qkv, "proj": block.attn.proj, "num_heads": block.attn.num_heads}
+            attn = partial(self_attention, **own)
+            tokens, weights = encoder_block(tokens, block.norm1, attn, block.norm2, block.mlp)
+            seen.append(weights)
+        logits = classify(tokens, model.norm, model.head)
+        gradients = torch.autograd.grad(logits.amax(dim=1).sum(), seen)
+    relevance = torch.eye(tokens.shape[1]).to(tokens).expand(len(tokens), -1, -1)
+    for weights, gradient in zip(seen, gradients, strict=True):
+        relevance = relevance + (weights * gradient).clamp(min=0).mean(dim=1) @ relevance
+    return relevance[:, 0, 1:].detach()

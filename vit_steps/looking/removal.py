@@ -5,7 +5,7 @@ from jaxtyping import Float, Integer
 from torch import Tensor
 
 from vit_steps.doors import door, values
-from vit_steps.looking._tokens import enter, finish, pick, reads_cls
+from vit_steps.looking._tokens import AT_ONCE, enter, finish, pick, reads_cls
 from vit_steps.looking.attention_maps import _each_patch_once, _share_right
 from vit_steps.vit import ViT
 
@@ -51,7 +51,13 @@ def removal_curve(
         TypeError: an argument is not a tensor of the right dtype, or "model must be a ViT, not Linear".
     """
     with torch.no_grad():
-        tokens, order = enter(model, images), order.long()
-        cls_first = torch.zeros_like(order[:, :1])
-        rows = [torch.cat([cls_first, 1 + order[:, gone:]], dim=1) for gone in range(order.shape[1] + 1)]
-        return torch.stack([_share_right(finish(model, pick(tokens, kept)), labels) for kept in rows])
+        parts = zip(*(each.split(AT_ONCE) for each in (images, order.long())), strict=True)
+        logits = torch.cat([_without(model, some, theirs) for some, theirs in parts], dim=1)
+        return torch.stack([_share_right(each, labels) for each in logits])
+
+
+def _without(model: ViT, images: Tensor, order: Tensor) -> Tensor:
+    """Logits when 0, 1, ..., all patches are gone."""
+    tokens, cls_first = enter(model, images), torch.zeros_like(order[:, :1])
+    rows = [torch.cat([cls_first, 1 + order[:, gone:]], dim=1) for gone in range(order.shape[1] + 1)]
+    return torch.stack([finish(model, pick(tokens, kept)) for kept in rows])

@@ -5,7 +5,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from vit_steps.doors import door, values
-from vit_steps.looking._tokens import by_block, finish, reads_cls
+from vit_steps.looking._tokens import AT_ONCE, by_block, finish, reads_cls
 from vit_steps.vit import ViT
 
 Images = Float[Tensor, "batch channels height width"]
@@ -19,7 +19,8 @@ def cls_by_block(model: ViT, images: Images) -> Float[Tensor, "stops batch dim"]
         TypeError: "model must be a ViT, not Linear", or ``images`` is not a floating-point tensor.
     """
     with torch.no_grad():
-        return torch.stack([tokens[:, 0] for tokens in by_block(model, images)])
+        parts = [by_block(model, part) for part in images.split(AT_ONCE)]
+        return torch.cat([torch.stack([tokens[:, 0] for tokens in stops]) for stops in parts], dim=1)
 
 
 def _that_many_blocks(model: ViT, blocks: int) -> None:
