@@ -58,6 +58,18 @@ def not_interleaved(patches, patch_size, image_size):
     return blocks.permute(0, 3, 1, 2, 4, 5).reshape(len(patches), -1, *image_size)
 
 
+def woven_patches(patches, patch_size, image_size):
+    rows, cols = (side // patch_size for side in image_size)
+    blocks = patches.reshape(len(patches), rows, cols, -1, patch_size, patch_size)
+    return blocks.permute(0, 3, 4, 1, 5, 2).reshape(len(patches), -1, *image_size)
+
+
+def columns_in_height(patches, patch_size, image_size):
+    rows, cols = (side // patch_size for side in image_size)
+    blocks = patches.reshape(len(patches), rows, cols, -1, patch_size, patch_size)
+    return blocks.permute(0, 3, 2, 4, 1, 5).reshape(len(patches), -1, *image_size)
+
+
 def transposed_patches(patches, patch_size, image_size):
     turned = patches.unflatten(2, (-1, patch_size, patch_size)).transpose(3, 4).flatten(2)
     return put_back(turned, patch_size, image_size)
@@ -271,6 +283,8 @@ WRONG = [
     (lessons.check_patches2image, square_grid, "you take the image for square"),
     (lessons.check_patches2image, three_channels, "you take it for granted that an image has 3 channels"),
     (lessons.check_patches2image, transposed_patches, "inside each patch, rows and columns are swapped"),
+    (lessons.check_patches2image, woven_patches, "your patches are woven into each other"),
+    (lessons.check_patches2image, columns_in_height, "you give the columns of patches to the height"),
     (lessons.check_patches2image, lambda p, s, size: put_back(p, s, size[::-1]), "it is (height, width)"),
     (lessons.check_patches2image, lambda p, s, size: put_back(p, s, size).movedim(1, -1), "your channels come last"),
     (lessons.check_weight_rows, lambda c, p: torch.tensor(rows_in_a_loop(c, p)).argsort(), "this is the inverse"),
@@ -282,6 +296,8 @@ WRONG = [
     (lessons.check_overlap, lambda size, p, s: (overlap((size[0], size[0]), p, s)[0], range(s, p)), "you take the image for square"),
     (lessons.check_overlap, lambda size, p, s: (overlap(size, p, s)[0], range(p - s)), "the second patch begins at column `stride`"),
     (lessons.check_overlap, lambda size, p, s: (overlap(size, p, s)[0], p - s), "say which"),
+    (lessons.check_overlap, lambda size, p, s: (overlap(size, p, s)[0], (s, p)), "where they begin and where they stop"),
+    (lessons.check_overlap, lambda size, p, s: (overlap(size, p, s)[0], [s, p - 1]), "the first and the last of them"),
     (lessons.check_overlap, lambda size, p, s: overlap(size, p, s)[0], "returns int, wanted a pair (number of patches, shared columns)"),
     (lessons.check_registers, lambda p, c, r: torch.cat([c, r, p], dim=1), "expand them"),
     (lessons.check_registers, lambda p, c, r: add_registers(p, r, c), "tokens[:, 0] reads a register"),
@@ -291,6 +307,7 @@ WRONG = [
     (lessons.check_pool_patches, lambda tokens, prefix: tokens.mean(dim=1), "CLS and registers are in your mean"),
     (lessons.check_pool_patches, lambda tokens, prefix: tokens[:, 1:].mean(dim=1), "the registers are in your mean"),
     (lessons.check_pool_patches, lambda tokens, prefix: tokens[:, prefix + 1 :].mean(dim=1), "you leave out the first patch"),
+    (lessons.check_pool_patches, lambda tokens, prefix: tokens[:, :-prefix].mean(dim=1), "where -0 is 0"),
     (lessons.check_pool_patches, lambda tokens, prefix: tokens[:, prefix:].sum(dim=1) / tokens.shape[1], "you divide by the number of tokens"),
     (lessons.check_pool_patches, lambda tokens, prefix: pool_mean(torch.cat([tokens[:, :1], tokens[:, prefix:]], dim=1)), "your function calls pool_mean: write it yourself"),
     (lessons.check_pool_patches, lambda tokens, prefix: tokens[:, prefix:].mean(), "your shape is (), wanted (2, 8)"),

@@ -87,6 +87,9 @@ POOL_PATCHES_MISTAKES = {
     "you leave tokens out at the end of the sequence; CLS and registers are at its front": (
         lambda tokens, prefix: tokens[:, : tokens.shape[1] - prefix].mean(1)
     ),
+    "you leave tokens out at the end of the sequence, and all of them for num_prefix 0, where -0 is 0": (
+        lambda tokens, prefix: tokens[:, :-prefix].mean(1)
+    ),
     "you average CLS and registers, not the patches": lambda tokens, prefix: tokens[:, :prefix].mean(1),
     "this is the sum; divide by the number of patches": lambda tokens, prefix: tokens[:, prefix:].sum(1),
     "you divide by the number of tokens; only the patches are in the sum": (

@@ -61,6 +61,12 @@ PATCHES2IMAGE_MISTAKES = {
     "you reshape after (channels, rows, cols, row, col): the row inside a patch must come right after the "
     "row of patches": _lay("BrcCyx", "BCrcyx"),
     "you put the patches down the columns; they come in reading order, row by row": _lay("BcrCyx", "BCrycx"),
+    "your patches are woven into each other: first comes the row of patches, then the row inside one": (
+        _lay("BrcCyx", "BCyrxc")
+    ),
+    "you give the columns of patches to the height; the rows of patches belong there": _lay(
+        "BrcCyx", "BCcyrx"
+    ),
     "inside each patch, rows and columns are swapped": _lay("BrcCyx", "BCrxcy"),
     "you read a patch as (row, col, channel); it is (channel, row, col)": _lay("BrcyxC", "BCrycx"),
     "your channels come last; the axes of an image are (batch, channels, height, width)": (
@@ -185,5 +191,11 @@ OVERLAP_SHARED_MISTAKES = {
         lambda size, patch, stride: range(stride, patch + 1)
     ),
     "these are the columns that the two patches do not share": lambda size, patch, stride: range(stride),
+    "this is where they begin and where they stop; give all of them, as a range": (
+        lambda size, patch, stride: (stride, patch)
+    ),
+    "this is the first and the last of them; give all of them, as a range": (
+        lambda size, patch, stride: (stride, patch - 1)
+    ),
     "this is how many columns they share; say which": lambda size, patch, stride: patch - stride,
 }
