@@ -59,8 +59,6 @@ def slides(page):
 
 @every_lesson
 def test_every_slide_fits_and_can_be_read(show, name):
-    if name in ("2_cls_token", "3_position_embedding"):
-        pytest.xfail("the new slides of this lesson are not laid out yet")
     page = show(name)
     faults = [page.evaluate(FAULTS) for _ in slides(page)]
     assert len(faults) > 20
@@ -69,8 +67,6 @@ def test_every_slide_fits_and_can_be_read(show, name):
 
 @every_lesson
 def test_every_slide_says_where_in_the_lesson_it_is(show, name):
-    if name in ("3_position_embedding",):
-        pytest.xfail("the new slides of this lesson are not laid out yet")
     page = show(name)
     for number in slides(page):
         here = page.locator("section.present:not(.stack) .slide")
@@ -83,8 +79,6 @@ def test_every_slide_says_where_in_the_lesson_it_is(show, name):
 
 @every_lesson
 def test_a_deck_has_words_for_its_pictures_and_for_its_speaker(show, name):
-    if name in ("2_cls_token",):
-        pytest.xfail("the new slides of this lesson are not laid out yet")
     page = show(name)
     texts = page.locator("img").evaluate_all("(all) => all.map((image) => image.alt)")
     assert min(len(text.split()) for text in texts) >= 5

@@ -1,18 +1,9 @@
 """Dots for draws, a map alone, and a block as a drawing."""
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
 from vit_steps.looking.drawings import plot_block, plot_by_count, plot_draws, plot_map
-
-
-@pytest.fixture
-def ax():
-    figure, ax = plt.subplots()
-    yield ax
-    figure.canvas.draw()
-    plt.close(figure)
 
 
 def test_every_draw_is_a_dot_and_the_bar_is_their_mean(ax):

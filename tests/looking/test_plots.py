@@ -2,22 +2,12 @@
 
 from types import SimpleNamespace
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
 
 from vit_steps.looking import plots
 from vit_steps.patch_embedding import image2patches
-
-
-@pytest.fixture
-def ax():
-    figure, ax = plt.subplots()
-    yield ax
-    figure.canvas.draw()  # whatever was drawn can be rendered
-    assert plt.get_fignums() == [figure.number]
-    plt.close(figure)
 
 
 def shown(artist) -> np.ndarray:

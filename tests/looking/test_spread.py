@@ -2,7 +2,6 @@
 
 import statistics
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
@@ -13,14 +12,6 @@ TRIES = {
     "none": {"in place": [70.0, 74.0, 75.5], "$5 a shuffle": [70.0]},
     "learned": {"in place": torch.tensor([96.0, 97.0]), "$5 a shuffle": [44.0, 43.0, 46.5]},
 }
-
-
-@pytest.fixture
-def ax():
-    figure, ax = plt.subplots()
-    yield ax
-    figure.canvas.draw()
-    plt.close(figure)
 
 
 def test_marks_are_means_and_bars_standard_deviations(ax):

@@ -12,14 +12,6 @@ SIZES = {"patch_size": 2, "dim": 12, "depth": 3, "num_heads": 2, "mlp_dim": 24, 
 UNCUT = "they cannot be cut into the 6 square patches of trace"
 
 
-@pytest.fixture
-def ax():
-    figure, ax = plt.subplots(figsize=(9, 5.4))
-    yield ax
-    figure.canvas.draw()
-    plt.close(figure)
-
-
 def way(channels=1, height=4, width=6, **changed):
     """An image and the trace of a model whose parameters are all perturbed."""
     torch.manual_seed(1)
