@@ -102,6 +102,7 @@ def environment() -> jinja2.Environment:
         "kind",
         "text",
         "is_folded",
+        "hides_outputs",
     ):
         env.filters[name] = getattr(lesson_html, name)
     env.filters["shows_code"] = deck.shows_code

@@ -119,6 +119,11 @@ def is_folded(cell) -> bool:
     return cell.metadata.get("jupyter", {}).get("source_hidden", False)
 
 
+def hides_outputs(cell) -> bool:
+    """Whether JupyterLab shows what a cell gave only when it is asked to: it answers a question."""
+    return cell.metadata.get("jupyter", {}).get("outputs_hidden", False)
+
+
 def kind(output) -> str:
     """What a page makes of an output: text, picture, widget, markdown, or nothing."""
     if output.output_type == "stream":

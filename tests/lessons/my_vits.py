@@ -118,6 +118,17 @@ def cls_last(self, patches):
     return torch.cat([patches, self.cls_token.repeat(len(patches), 1, 1)], dim=1)
 
 
+def attention_replaces(self, block, tokens):
+    tokens = self.look(block, block.norm1(tokens))
+    return self.think(block, block.norm2(tokens)) + tokens
+
+
+def values_and_keys_exchanged(self, block, tokens):
+    query, value, key = (self.cut(part) for part in block.attn.qkv(tokens).chunk(3, dim=2))
+    weights = self.weigh(torch.einsum("bqhd,bkhd->bhqk", query, key), query)
+    return block.attn.proj(torch.einsum("bhqk,bkhd->bqhd", weights, value).flatten(2))
+
+
 WRONG_VITS = [
     (
         lambda *sizes: ViT(**dict(zip(NAMES, sizes, strict=True))),
@@ -202,6 +213,36 @@ WRONG_VITS = [
             )
         ),
         "your blocks add nothing",
+    ),
+    (
+        but(
+            run=lambda self, block, tokens: self.think(
+                block, block.norm2(tokens + self.look(block, block.norm1(tokens)))
+            )
+        ),
+        "what your MLP gives replaces the tokens",
+    ),
+    (but(run=attention_replaces), "what your attention gives replaces the tokens"),
+    (
+        but(
+            embed=lambda self, image: self.patch_embed.proj(image).reshape(
+                len(image), -1, self.cls_token.shape[2]
+            )
+        ),
+        "you lay out the patches by a reshape alone",
+    ),
+    (
+        but(answer=lambda self, tokens: self.head(self.norm(tokens)[:, -1])),
+        "your head reads the last patch",
+    ),
+    (but(look=values_and_keys_exchanged), "averaged are the values, the last third"),
+    (
+        lambda *sizes: Mine(*sizes[:2], 3, *sizes[3:]),
+        "has the shape (64, 3, 2, 2), wanted (64, 1, 2, 2); right for one model and not for the next",
+    ),
+    (
+        lambda *sizes: Mine(*sizes[:5], 3, *sizes[6:]),
+        "(two digits); right for one model and not for the next",
     ),
     (but(forward=lambda self, image: self.answer(self.join(self.embed(image)))), "pos_embed is never used"),
     (but(forward=lambda self, image: 1 / 0), "your function raises ZeroDivisionError"),

@@ -345,6 +345,37 @@ def test_each_bug_of_the_zoo_can_slip_through_alone(say, check, answer, zoo, mon
         assert say(check, blind) == (False, f"wrong: this slipped through your test: {words}")
 
 
+@pytest.mark.parametrize("verdict", ["False", (False, True), [False], {}])
+def test_what_is_not_one_verdict_is_none(say, verdict):
+    words = f"wrong: your function returns {type(verdict).__name__}, wanted True or False (pool_mean)"
+    assert say(lessons.check_pool_zoo, lambda pool: verdict) == (False, words)
+
+
+@pytest.mark.parametrize("left_out", ["shuffle", "another image", "one patch"])
+def test_each_of_the_three_experiments_is_needed(say, left_out):
+    def test_of(attention):
+        torch.manual_seed(0)
+        tokens, qkv, proj, order = (
+            torch.randn(2, 5, 8),
+            nn.Linear(8, 24),
+            nn.Linear(8, 8),
+            [3, 0, 4, 1, 2],
+        )
+        image, patch = tokens.clone(), tokens.clone()
+        image[1] += torch.randn(5, 8)
+        patch[0, 3] += torch.randn(8)
+        given = (tokens, tokens[:, order], image, patch)
+        before, mixed, other, moved = (attention(each, qkv, proj, 4)[0] for each in given)
+        passes = {
+            "shuffle": torch.allclose(mixed, before[:, order], atol=1e-5),
+            "another image": torch.allclose(other[0], before[0], atol=1e-5),
+            "one patch": not torch.allclose(moved[0, 0], before[0, 0], atol=1e-5),
+        }
+        return all(passed for name, passed in passes.items() if name != left_out)
+
+    assert "slipped through" in say(lessons.check_attention_zoo, test_of)[1]
+
+
 def test_the_bugs_of_the_zoo_run_and_keep_the_shapes():
     query, tokens, qkv, proj = (
         torch.randn(2, 3, 5, 4),

@@ -200,6 +200,7 @@ def test_what_needs_a_kernel_or_shows_nothing_is_not_made(widgets, source, tmp_p
 # ---- code that is folded ----
 
 FOLDED = {"jupyter": {"source_hidden": True}}
+ANSWERS = {"jupyter": {"outputs_hidden": True}}
 SOLUTION = '<details class="solution"><summary>Solution</summary>\n\n```python\nsolve()\n```\n\n</details>'
 
 
@@ -211,6 +212,7 @@ def test_what_is_folded_in_a_notebook_is_folded_on_its_page_and_a_figure_is_seen
         "question": words("## Why?", "slide"),
         "symbols": words("<details><summary>Symbols</summary>\n\n| symbol |\n|---|\n| $N$ |\n\n</details>"),
         "a-figure": code("draw()", shown(PICTURE, **WORDS), **FOLDED),
+        "an-answer": code("ask()", printed("forty-two"), **ANSWERS),
         "exercise-a-solution": words(SOLUTION),
     }
     for name, cell in cells.items():
@@ -224,12 +226,15 @@ def test_what_is_folded_in_a_notebook_is_folded_on_its_page_and_a_figure_is_seen
     assert "draw" in folded["drawing"]
     assert 'class="highlight"' in folded["solution"]
     assert "solve" in folded["solution"]
+    assert "forty-two" in folded["answer"]
     front = (tmp_path / "site" / "index.html").read_text(encoding="utf-8")
     assert "<summary>Symbols</summary>" in front
     assert "<td><math" in front
     open_at_once = re.sub(r"<details.*?</details>", "", page, flags=re.S)
     assert open_at_once.count("<img ") == 1
     assert "solve" not in open_at_once
+    assert "ask" in open_at_once
+    assert "forty-two" not in open_at_once
 
 
 # ---- the folder ----

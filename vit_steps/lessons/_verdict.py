@@ -8,7 +8,7 @@ What the reader is to write may not be called, under whatever name: an answer is
 
 import inspect
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any, NamedTuple
 
@@ -226,7 +226,8 @@ def find_gap(
 def _ask(answer: Callable, implementation: Callable, yourself: Iterable[Callable]) -> Outcome:
     def verdict(of: Callable) -> bool:
         said = answer(of)
-        if said is None or said is ... or (isinstance(said, Tensor) and said.numel() != 1):
+        is_one = said.numel() == 1 if isinstance(said, Tensor) else not isinstance(said, Collection)
+        if said is None or said is ... or not is_one:  # a word and a pair are true whatever they say
             raise unfit(said, "True or False")
         return bool(said)
 

@@ -109,6 +109,15 @@ def _attend_over_batch(
     return attended.transpose(0, 1), weights
 
 
+def _attend_over_all_images(
+    tokens: Tensor, qkv: Callable, proj: Callable, num_heads: int
+) -> tuple[Tensor, Tensor]:
+    batch, length, _ = tokens.shape
+    attended, weights = self_attention(tokens.flatten(0, 1)[None], qkv, proj, num_heads)
+    by_image = weights[0].unflatten(2, (batch, length)).unflatten(1, (batch, length))
+    return attended.reshape(tokens.shape), by_image.diagonal(dim1=1, dim2=3).permute(3, 0, 1, 2)
+
+
 def _merge_without_transpose(heads: Tensor) -> Tensor:
     batch, num_heads, tokens, head_dim = heads.shape
     return heads.reshape(batch, tokens, num_heads * head_dim)
@@ -130,6 +139,7 @@ ATTENTION_ZOO = {
         _attend(split=_split_without_transpose, merge=_merge_without_transpose)
     ),
     "attention over the batch (with one image no token hears of another)": _attend_over_batch,
+    "attention over the tokens of all images (with one image it does no harm)": _attend_over_all_images,
     "no attention at all, every token is given back as it came": (
         lambda tokens, qkv, proj, num_heads: (
             tokens,

@@ -64,7 +64,22 @@ def _find_fault(answer: Any) -> str | None:
     cases = {f"a batch of {batch}": (random_tensor(batch, 3, 6, 8),) for batch in (2, 1)}
     mistakes = {words: _mistaken(reference, change) for words, change in MY_VIT_MISTAKES.items()}
     fault = find_fault(model, reference, cases, mistakes, yourself=YOURSELF)
-    return _find_unused(model, *cases["a batch of 2"]) or fault if fault else None
+    if fault:
+        return _find_unused(model, *cases["a batch of 2"]) or fault
+    return _find_fixed(answer)
+
+
+def _find_fixed(answer: Any) -> str | None:
+    """Say what does not fit the weights that ship: a class may hold a number that it should be given."""
+    shipped, images = load_checkpoint(), load_digits_images("test")[0][:2]
+    with own_random_numbers():
+        model, fault = _build(answer, {name: shipped.config[name] for name in SIZES})
+    fault = fault or _find_misnamed(model, shipped)
+    if not fault:
+        model.load_state_dict(shipped.state_dict())
+        fault = find_fault(model, shipped, {"two digits": (images,)}, {}, yourself=YOURSELF)
+    sizes = "right for one model and not for the next: is a size written down that your class is given?"
+    return f"{fault}; {sizes}" if fault else None
 
 
 def _all_random(model: ViT) -> ViT:
@@ -213,19 +228,31 @@ def _after(change: Callable) -> Callable[[ViT], Callable]:
     return lambda model: lambda image: change(model(image))
 
 
-class _ColumnByColumn(nn.Module):
-    """Patches in the wrong order."""
+class _Laid(nn.Module):
+    """Patches laid out in a way of its own, B D rows cols -> B N D."""
 
-    def __init__(self, embed: nn.Module):
+    def __init__(self, embed: nn.Module, lay: Callable):
         super().__init__()
-        self.embed = embed
+        self.embed, self.lay = embed, lay
 
     def forward(self, image: Tensor) -> Tensor:
-        return self.embed.proj(image).mT.flatten(2).mT
+        return self.lay(self.embed.proj(image))
 
 
-def _embed_by_column(model: ViT) -> None:
-    model.patch_embed = _ColumnByColumn(model.patch_embed)
+def _lay(lay: Callable) -> Callable[[ViT], None]:
+    def change(model: ViT) -> None:
+        model.patch_embed = _Laid(model.patch_embed, lay)
+
+    return change
+
+
+def _add_but(*, mlp: bool) -> Callable:
+    """Add what one of the two gives, and let the other replace the tokens."""
+
+    def add(tokens: Tensor, part: Callable, norm: Callable) -> Tensor:
+        return part(norm(tokens)) if isinstance(part, nn.Module) == mlp else _add(tokens, part, norm)
+
+    return add
 
 
 def _cls_last(place: int) -> Callable[[ViT], Callable]:
@@ -238,6 +265,10 @@ def _cls_last(place: int) -> Callable[[ViT], Callable]:
         return forward
 
     return change
+
+
+def _read_last(model: ViT) -> Callable:
+    return lambda image: model.head(model.norm(model.trace(image).encoded[:, -1]))
 
 
 def _cls_without_position(model: ViT) -> None:
@@ -266,12 +297,19 @@ MY_VIT_MISTAKES = {
     "you take query, key and value in another order: the key is asked, and the query answers": _blocks(
         weigh=lambda scores, head_dim, heads: _weigh(scores.mT, head_dim, heads)
     ),
+    "you take query, key and value in another order: averaged are the values, the last third": _blocks(
+        cut=lambda qkv, heads: _cut(qkv, heads)[[0, 2, 1]]
+    ),
     "you merge the heads by a reshape alone: move the heads behind the tokens first": _blocks(
         merge=lambda heads: heads.reshape(heads.shape[0], heads.shape[2], -1)
     ),
     "your blocks add nothing: what attention and MLP give must be added to the tokens": _blocks(
         add=lambda tokens, part, norm: part(norm(tokens))
     ),
+    "what your attention gives replaces the tokens; it must be added to them": _blocks(
+        add=_add_but(mlp=False)
+    ),
+    "what your MLP gives replaces the tokens; it must be added to them": _blocks(add=_add_but(mlp=True)),
     "your norms come after the sum, as in 2017; a ViT norms what goes into attention and MLP": _blocks(
         add=lambda tokens, part, norm: norm(tokens + part(tokens))
     ),
@@ -286,10 +324,16 @@ MY_VIT_MISTAKES = {
     "your head reads the mean of the patches; these weights were trained to read the CLS token": (
         lambda model: setattr(model, "pool", "mean")
     ),
+    "your head reads the last patch; these weights were trained to read the CLS token, which comes first": (
+        _read_last
+    ),
     "your CLS token comes last; it comes first, and the first row of pos_embed is its own": _cls_last(-1),
     "your CLS token comes last, and your head reads a patch; it comes first": _cls_last(0),
     "your CLS token gets no position; row 0 of pos_embed is its own": _cls_without_position,
-    "your patches run column by column; they must run row by row": _embed_by_column,
+    "your patches run column by column; they must run row by row": _lay(lambda grid: grid.mT.flatten(2).mT),
+    "you lay out the patches by a reshape alone: flatten the grid, then put D last": _lay(
+        lambda grid: grid.reshape(len(grid), -1, grid.shape[1])
+    ),
     "these are probabilities; logits are what comes before the softmax": _after(
         lambda logits: logits.softmax(-1)
     ),

@@ -211,14 +211,14 @@ def plot_attention(
 
 @door()
 def plot_deletion(curves: Mapping, num_images: int, ax: Axes) -> list[Line2D]:
-    """Draw curves, name -> accuracy by patches removed, each with one standard error of ``num_images``."""
+    """Draw curves, name -> accuracy by patches taken away, each with one standard error of ``num_images``."""
     artists = []
     curves = read_curves("curves", curves, shares=True)
     for (name, curve), marker in zip(curves.items(), cycle("osD^vPX"), strict=False):
         error = np.sqrt(curve * (1 - curve) / num_images)
         artists += ax.plot(curve, marker + "-", markersize=4, label=name)
         ax.fill_between(np.arange(len(curve)), curve - error, curve + error, alpha=0.25)
-    ax.set(xlabel="patches removed", ylabel="accuracy", ylim=(0, 1.02))
+    ax.set(xlabel="patches taken away", ylabel="accuracy", ylim=(0, 1.02))
     ax.legend(title="first to go", loc="upper left", bbox_to_anchor=(1, 1))
     return artists
 
