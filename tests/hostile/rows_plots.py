@@ -12,8 +12,9 @@ from hostile.kinds import FINITE, SAME, WORDS, Kind, constant, constants, of_ten
 from hostile.trial import Row
 from vit_steps import lessons
 from vit_steps.looking import plots
-from vit_steps.looking.drawings import plot_block, plot_by_count, plot_draws, plot_map
-from vit_steps.looking.spread import plot_spread
+from vit_steps.looking.plots import plot_map
+from vit_steps.looking.spread import plot_by_count, plot_draws, plot_spread
+from vit_steps.looking.the_block import plot_block
 from vit_steps.looking.the_way import plot_the_way
 from vit_steps.vit import ViT
 
@@ -243,10 +244,10 @@ ROWS["looking.spread.plot_spread"] = Row(
 
 
 ROWS |= {
-    "looking.drawings.plot_block": Row(
+    "looking.the_block.plot_block": Row(
         plot_block, lambda: dict(ax=ax()), own=AX, seen=drawn, changes=("ax",)
     ),
-    "looking.drawings.plot_map": Row(
+    "looking.plots.plot_map": Row(
         plot_map,
         lambda: dict(attention_map=torch.rand(2, 3), ax=ax(), limit=0.5),
         own=AX | {"limit": LIMIT},
@@ -254,7 +255,7 @@ ROWS |= {
         seen=drawn,
         changes=("ax",),
     ),
-    "looking.drawings.plot_draws": Row(
+    "looking.spread.plot_draws": Row(
         plot_draws,
         lambda: dict(draws={"a": torch.rand(4)}, ax=ax(), xlabel="accuracy"),
         own=AX | {"draws": CURVES},
@@ -265,7 +266,7 @@ ROWS |= {
 }
 
 
-ROWS["looking.drawings.plot_by_count"] = Row(
+ROWS["looking.spread.plot_by_count"] = Row(
     plot_by_count,
     lambda: dict(counts=[5, 9], draws={"a": torch.rand(2, 3)}, ax=ax()),
     own=AX | {"draws": CURVES, "counts": COUNTS},

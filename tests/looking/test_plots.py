@@ -261,3 +261,11 @@ def test_a_history_without_validation_has_one_line_and_one_axis(ax):
 def test_what_cannot_be_drawn_is_refused_by_name(ax, draw, error, words):
     with pytest.raises(error, match=words):
         draw(ax)
+
+
+def test_a_map_is_drawn_as_it_is_from_zero_to_the_limit(ax):
+    weights = np.random.default_rng(0).random((2, 3))
+    artist = plots.plot_map(weights, ax, title="seed 3", limit=2.0)
+    assert np.array_equal(artist.get_array(), weights)
+    assert artist.get_clim() == (0, 2)
+    assert plots.plot_map(weights, ax).get_clim() == (0, weights.max())

@@ -323,3 +323,15 @@ def _frame(rows: slice, cols: slice) -> Rectangle:
     return Rectangle(
         corner, *size, fill=False, edgecolor="white", linewidth=2, clip_on=False, path_effects=shadow
     )
+
+
+@door()
+def plot_map(attention_map, ax: Axes, *, title: str = "", limit: float | None = None) -> AxesImage:
+    """Draw a map (rows, cols), the brighter the more, and no picture below that could be taken for it.
+
+    ``limit`` is the weight drawn brightest; give maps that are to be compared the same one.
+    """
+    artist = ax.imshow(read_numbers("attention_map", attention_map, "rows cols"), vmin=0, vmax=limit)
+    ax.set_title(title)
+    ax.axis("off")
+    return artist

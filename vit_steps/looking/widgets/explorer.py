@@ -13,8 +13,7 @@ from torch import Tensor
 
 from vit_steps.doors import door, judge, values
 from vit_steps.looking._drawable import GREY_OR_COLOUR
-from vit_steps.looking.drawings import plot_map
-from vit_steps.looking.plots import plot_grid
+from vit_steps.looking.plots import plot_grid, plot_map
 from vit_steps.looking.widgets.base import (
     CIVIDIS,
     HERE,
