@@ -25,7 +25,7 @@ from vit_steps.encoder import (
 from vit_steps.patch_embedding import map2emb
 from vit_steps.position_embedding import rotate
 
-Act = Literal["gelu", "gelu_tanh", "quick_gelu", "swiglu"]
+Act = Literal["gelu", "gelu_tanh", "quick_gelu", "swiglu", "geglu"]
 
 
 class PatchEmbed(nn.Module):
@@ -59,13 +59,23 @@ class SwiGLU(nn.Module):
         return F.silu(gate) * value
 
 
+class GEGLU(nn.Module):
+    """As :class:`SwiGLU`, with the exact GELU in the place of SiLU (arXiv 2002.05202)."""
+
+    def forward(self, hidden: Float[Tensor, "batch tokens hidden"]) -> Float[Tensor, "batch tokens mlp_dim"]:
+        """Let through as much of each number as its gate says."""
+        gate, value = hidden.chunk(2, dim=-1)
+        return F.gelu(gate) * value
+
+
 ACTIVATIONS = {
     "gelu": nn.GELU,
     "gelu_tanh": partial(nn.GELU, approximate="tanh"),
     "quick_gelu": QuickGELU,
     "swiglu": SwiGLU,
+    "geglu": GEGLU,
 }
-GATED = {"swiglu"}  # two hidden numbers for each that is left
+GATED = {"swiglu", "geglu"}  # two hidden numbers for each that is left
 
 
 def make_mlp(dim: int, mlp_dim: int, act: Act) -> nn.Sequential:
