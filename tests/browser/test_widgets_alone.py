@@ -138,7 +138,7 @@ class Said(str):
 
 
 def expected(weights, image, layer, head, query):
-    names = ["the CLS token", *(f"row {row}, column {col}" for row, col in np.ndindex(GRID))]
+    names = ["the CLS token", *(f"row {row + 1}, column {col + 1}" for row, col in np.ndindex(GRID))]
     maps = weights.softmax(dim=-1)[:, image, layer]
     maps = maps.mean(dim=1) if head == "mean" else maps[:, head]
     who = "The CLS token" if query == 0 else f"The patch in {names[query]}"
@@ -245,10 +245,10 @@ def test_every_table_answers_and_the_place_itself_is_left_out(page):
     tables = {name: position_similarity(torch.randn(6, 4)) for name in ("learned", "random")}
     show(page, position_picker(tables, (2, 3)))
     lines = sentence(page).split("\n")
-    assert lines[0] == "The patch in row 1, column 1 is most like"
+    assert lines[0] == "The patch in row 2, column 2 is most like"
     for line, (name, table) in zip(lines[1:], tables.items(), strict=True):
         best = [place for place in table[4].argsort(descending=True).tolist() if place != 4][:3]
-        words = [f"row {place // 3}, column {place % 3} ({table[4, place]:.2f})" for place in best]
+        words = [f"row {place // 3 + 1}, column {place % 3 + 1} ({table[4, place]:.2f})" for place in best]
         assert line == Said(f"{name}: {'; '.join(words)}")
     assert page.locator("canvas").count() == 2
 

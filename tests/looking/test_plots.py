@@ -165,6 +165,7 @@ def test_lines_by_layer_differ_in_more_than_colour(ax):
     lines = plots.plot_by_layer({"trained": [1, 2, 3], "untrained": [1, 1, 1]}, ax, ylabel="distance")
     assert [line.get_ydata().tolist() for line in lines] == [[1, 2, 3], [1, 1, 1]]
     assert len({(line.get_marker(), line.get_linestyle()) for line in lines}) == 2
+    assert (ax.get_xlabel(), ax.get_xticks().tolist()) == ("blocks passed", [0, 1, 2])
 
 
 def test_scores_are_bars_the_first_on_top(ax):

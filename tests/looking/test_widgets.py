@@ -210,7 +210,7 @@ def test_the_words_name_the_brightest_patch():
     explorer = attention_explorer(torch.rand(1, 3, 8, 12), attention, (2, 3), labels=["a cat"])
     assert "a cat" in explorer.alt
     assert "block 2" in explorer.alt
-    assert "row 1, column 2" in explorer.alt
+    assert "row 2, column 3" in explorer.alt  # counted from 1, as everywhere a reader looks
     assert explorer.chosen == [0, 1, 0]
 
 
@@ -220,6 +220,7 @@ def test_a_picker_sends_tables_side_by_side_with_or_without_cls():
     torch.testing.assert_close(floats(picker).reshape(2, 7, 7), torch.stack([learned, control]))
     assert (picker.names, picker.tokens, picker.query) == (["learned", "random"], 7, 1 + 4)
     assert position_picker(learned[1:, 1:], (2, 3)).query == 4
+    assert "row 2, column 2" in picker.alt
 
 
 def test_tensors_may_come_in_different_precisions():

@@ -236,12 +236,12 @@ def plot_deletion(curves: Mapping, num_images: int, ax: Axes) -> list[Line2D]:
 
 @door()
 def plot_by_layer(values: Mapping, ax: Axes, *, ylabel: str) -> list[Line2D]:
-    """Draw numbers against the layer, one line per name; each has a marker and a dash of its own."""
+    """Draw numbers against the blocks passed, from 0, a line for each name with its own marker and dash."""
     values = read_curves("values", values)
     artists = []
     for (name, numbers), style in zip(values.items(), cycle(("o-", "s--", "D:", "^-.")), strict=False):
         artists += ax.plot(numbers, style, label=name)
-    ax.set(xlabel="layer", ylabel=ylabel, xticks=range(len(numbers)))
+    ax.set(xlabel="blocks passed", ylabel=ylabel, xticks=range(len(numbers)))
     ax.legend()
     return artists
 

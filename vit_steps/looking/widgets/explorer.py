@@ -46,6 +46,8 @@ class Explorer(LessonWidget):
 def position_picker(similarity: Tensor | Mapping[str, Tensor], grid: tuple[int, int]) -> Explorer:
     """Pick a patch, and see which positions are like it (ViT paper, figure 7 centre, one map at a time).
 
+    To the reader rows and columns are numbered from 1.
+
     Args:
         similarity: cosine similarities of every position with every other, (patches, patches), or
             (tokens, tokens) with the CLS token first; or several such tables by name, a control
@@ -64,7 +66,7 @@ def position_picker(similarity: Tensor | Mapping[str, Tensor], grid: tuple[int, 
     return Explorer(
         picture=picture_of(_similarity_figure(tables, grid, query)),
         alt=f"{' and '.join(tables)}, {grid[0]} × {grid[1]} places each: the brighter a place, the more it "
-        f"is like the framed one in row {row}, column {col}.",
+        f"is like the framed one in row {row + 1}, column {col + 1}.",
         query=query,
         **_send("similarity", tables, grid),
     )
@@ -101,9 +103,9 @@ def attention_explorer(
 ) -> Explorer:
     """Point at a patch, or move with the arrow keys, and see where it looks: any image, block and head.
 
-    Images and weights go to the browser once. To the reader blocks and heads are numbered from 1; "mean" is
-    the mean over heads, and where there is one head there is nothing to choose, as for rollouts. It starts
-    with the CLS token in the last block.
+    Images and weights go to the browser once. To the reader blocks, heads, rows and columns are numbered
+    from 1; "mean" is the mean over heads, and where there is one head there is nothing to choose, as for
+    rollouts. It starts with the CLS token in the last block.
 
     Args:
         images: with values in [0, 1], 1 or 3 channels.
@@ -198,7 +200,7 @@ def _tell_start(label: str, attention: Tensor, cls_map: Tensor) -> str:
     which = f"block {depth}" + ", mean over heads" * (heads > 1)
     return (
         f"The image ({label}), and where its CLS token looks in {which}: "
-        f"of the patches, most at row {row}, column {col}."
+        f"of the patches, most at row {row + 1}, column {col + 1}."
     )
 
 
