@@ -357,11 +357,11 @@ ALIKE = torch.eye(6)
         (lambda: position_picker(ALIKE, (2, 4)), r"similarity has shape \(6, 6\), grid \(2, 4\) .*\(8, 8\)"),
         (
             lambda: position_picker(torch.eye(9), (2, 3), num_prefix=4),
-            r"similarity has shape \(9, 9\), grid \(2, 3\) needs \(6, 6\), or \(10, 10\) with CLS and reg",
+            r"similarity has shape \(9, 9\), grid \(2, 3\) needs \(6, 6\), or \(10, 10\) with num_",
         ),
         (
             lambda: position_picker(torch.eye(7), (2, 3), num_prefix=0),
-            r"similarity has shape \(7, 7\), grid \(2, 3\) needs \(6, 6\)$",
+            r"similarity has shape \(7, 7\), grid \(2, 3\) needs \(6, 6\), or \(6, 6\) with num_prefix 0",
         ),
         (
             lambda: attention_explorer(PHOTO, WEIGHTS, (2, 3), num_prefix=5),

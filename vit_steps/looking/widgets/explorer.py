@@ -61,8 +61,8 @@ def position_picker(
             left out.
 
     Raises:
-        ValueError: "similarity has shape (48, 48), grid (7, 7) needs (49, 49), or (50, 50) with CLS",
-            "similarity holds NaN or infinity", "similarity holds tables of 49 and of 50 tokens".
+        ValueError: "similarity has shape (48, 48), grid (7, 7) needs (49, 49), or (50, 50) with num_prefix
+            1", "similarity holds NaN or infinity", "similarity holds tables of 49 and of 50 tokens".
         TypeError: ``similarity`` is neither a tensor nor tables by name.
     """
     tables = _read_tables(similarity, grid, num_prefix)
@@ -182,10 +182,9 @@ def _read_table(table: Tensor, grid: tuple[int, int], num_prefix: int) -> Tensor
     patches = grid[0] * grid[1]
     tokens = num_prefix + patches
     if len(table) not in (patches, tokens):
-        with_prefix = f", or {(tokens, tokens)} with CLS" + " and registers" * (num_prefix > 1)
         raise ValueError(
-            f"similarity has shape {tuple(table.shape)}, grid {tuple(grid)} needs {(patches, patches)}"
-            + with_prefix * (num_prefix > 0)
+            f"similarity has shape {tuple(table.shape)}, grid {tuple(grid)} needs {(patches, patches)}, "
+            f"or {(tokens, tokens)} with num_prefix {num_prefix}"
         )
     values.finite("similarity", table)
     return table if len(table) == patches else _without_registers(table, num_prefix)
