@@ -109,13 +109,14 @@ class Attention(nn.Module):
         weights: Tensor | None = None,
     ) -> tuple[Tensor, Tensor | None]:
         """Attend: (tokens, weights), or with the fused kernel (tokens, None), all asking or the first few."""
-        qkv = self.qkv if self.angles is None else self._turned
         if weights is not None:
-            return self._attend_into(weights, qkv(tokens)), weights
-        return fused_attention(tokens, qkv, self.proj, self.num_heads, num_queries=num_queries)
+            return self._attend_into(weights, self.project(tokens)), weights
+        return fused_attention(tokens, self.project, self.proj, self.num_heads, num_queries=num_queries)
 
-    def _turned(self, tokens: Tensor) -> Tensor:
-        """Query, key and value, the first two turned by the angles of their places (RoPE)."""
+    def project(self, tokens: Float[Tensor, "batch tokens dim"]) -> Float[Tensor, "batch tokens 3*dim"]:
+        """Query, key and value, the first two turned by the angles of their places where there are (RoPE)."""
+        if self.angles is None:
+            return self.qkv(tokens)
         query, key, value = split_heads(self.qkv(tokens), 3 * self.num_heads).chunk(3, dim=1)
         turned = [rotate(query, self.angles), rotate(key, self.angles), value]
         return merge_heads(torch.cat(turned, dim=1))

@@ -142,7 +142,7 @@ def test_the_explorer_answers_keys_and_pointer(visit):
     view.scroll_into_view_if_needed()
     box = view.bounding_box()
     page.mouse.move(box["x"] + box["width"] - 20, box["y"] + box["height"] - 20)
-    assert "The patch in row 3, column 3" in sentence.inner_text()
+    assert "The patch in row 4, column 4" in sentence.inner_text()
     assert canvases(explorer) != before
 
     told = sentence.inner_text()
@@ -169,7 +169,7 @@ def test_the_picker_answers_keys(visit):
     picker.get_by_role("application").focus()
     picker.page.keyboard.press("ArrowLeft")
     assert all(now != then for now, then in zip(canvases(picker), before, strict=True))
-    assert "row 3, column 2" in picker.locator(".vit-steps-sentence").inner_text()
+    assert "row 4, column 3" in picker.locator(".vit-steps-sentence").inner_text()
 
 
 def test_the_slider_turns_its_pictures(visit):

@@ -98,7 +98,7 @@ def test_the_explorer_lives_on_its_slide_and_its_keys_turn_no_page(show):
     stage.focus()
     for key in ("ArrowDown", "ArrowRight"):
         page.keyboard.press(key)
-    assert "row 0, column 1" in sentence.inner_text() != told
+    assert "row 1, column 2" in sentence.inner_text() != told
     explorer.get_by_label("block").focus()
     page.keyboard.press("ArrowUp")
     assert "block 3" in sentence.inner_text()

@@ -138,7 +138,7 @@ class Said(str):
 
 
 def expected(weights, image, layer, head, query):
-    names = ["the CLS token", *(f"row {row}, column {col}" for row, col in np.ndindex(GRID))]
+    names = ["the CLS token", *(f"row {row + 1}, column {col + 1}" for row, col in np.ndindex(GRID))]
     maps = weights.softmax(dim=-1)[:, image, layer]
     maps = maps.mean(dim=1) if head == "mean" else maps[:, head]
     who = "The CLS token" if query == 0 else f"The patch in {names[query]}"
@@ -151,6 +151,18 @@ def expected(weights, image, layer, head, query):
 
 def test_it_starts_with_cls_in_the_last_block(explorer, weights):
     assert sentence(explorer) == expected(weights, 0, 2, "mean", 0)
+
+
+def test_without_a_cls_token_the_patch_in_the_middle_looks_first(page):
+    attention = torch.rand(1, 1, 1, 6, 6, generator=torch.Generator().manual_seed(2))
+    show(page, attention_explorer(torch.rand(1, 3, 8, 12), attention, GRID, num_prefix=0))
+    names = [f"row {row + 1}, column {col + 1}" for row, col in np.ndindex(GRID)]
+    page.locator(".vit-steps-stage").focus()
+    for key, query in (("c", 4), ("ArrowUp", 1), ("ArrowUp", 1), ("ArrowRight", 2)):
+        press(page, key)
+        who, line = sentence(page).split("\n")
+        assert who == f"The patch in {names[query]} (image 0, block 1) looks most at"
+        assert line == Said(f"in the model: {told(attention[0, 0, 0, query], names)}")
 
 
 def test_keys_move_the_one_who_looks(explorer, weights):
@@ -245,10 +257,10 @@ def test_every_table_answers_and_the_place_itself_is_left_out(page):
     tables = {name: position_similarity(torch.randn(6, 4)) for name in ("learned", "random")}
     show(page, position_picker(tables, (2, 3)))
     lines = sentence(page).split("\n")
-    assert lines[0] == "The patch in row 1, column 1 is most like"
+    assert lines[0] == "The patch in row 2, column 2 is most like"
     for line, (name, table) in zip(lines[1:], tables.items(), strict=True):
         best = [place for place in table[4].argsort(descending=True).tolist() if place != 4][:3]
-        words = [f"row {place // 3}, column {place % 3} ({table[4, place]:.2f})" for place in best]
+        words = [f"row {place // 3 + 1}, column {place % 3 + 1} ({table[4, place]:.2f})" for place in best]
         assert line == Said(f"{name}: {'; '.join(words)}")
     assert page.locator("canvas").count() == 2
 

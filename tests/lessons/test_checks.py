@@ -98,6 +98,18 @@ YOURSELF = [
     (lessons.check_patches2image, vit_steps.patches2image, ()),
     (lessons.check_patches2image, F.fold, ()),
     (
+        lessons.check_registers,
+        lambda patches, cls_token, registers: vit_steps.prepend_cls(
+            vit_steps.prepend_registers(patches, registers), cls_token
+        ),
+        (),
+    ),
+    (
+        lessons.check_pool_patches,
+        lambda tokens, num_prefix: vit_steps.pool_mean(tokens, num_prefix=num_prefix),
+        (),
+    ),
+    (
         lessons.check_smoothed_loss,
         lambda logits, label, smoothing: F.cross_entropy(logits, label, label_smoothing=smoothing),
         (),

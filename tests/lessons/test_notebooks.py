@@ -101,6 +101,11 @@ def test_no_cell_hides_its_result_behind_a_semicolon(notebook):
         assert not cell.source.rstrip().endswith(";"), cell.id
 
 
+def test_nothing_is_said_to_a_linter_where_a_student_reads(notebook):
+    for cell in notebook.cells:
+        assert not re.search(r"#\s*(noqa|type: ?ignore|fmt:|ruff:)", cell.source), cell.id
+
+
 def test_ids_are_slugs(notebook):
     ids = [cell.id for cell in notebook.cells]
     assert len(set(ids)) == len(ids)

@@ -149,7 +149,7 @@ function tokenAfter(key, query, data) {
 function nameOf(token, data) {
   if (token < data.numCls) return "the CLS token";
   const [row, col] = placeOf(token, data);
-  return `row ${row}, column ${col}`;
+  return `row ${row + 1}, column ${col + 1}`; // to the reader all is counted from 1
 }
 
 function describe(data, rows, { query, chosen }) {
