@@ -6,7 +6,9 @@ weights, and how to run it block by block. Nothing here reaches the network.
 
 import argparse
 import copy
+import tempfile
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -402,10 +404,31 @@ def main() -> int:
         failed |= not far.ok
         numbers = f"{far.blocks:.1e} | {far.logits:.1e} | {far.blocks_allowed:.0e}, {far.logits_allowed:.0e}"
         print(f"| {size} | {name} | {dtype} | {numbers} | {'equal' if far.ok else 'DIFFERENT'} |", flush=True)
-    return int(failed)
+    return int(failed | print_families())
+
+
+def print_families() -> bool:
+    """The families besides the plain ViT; whether one of them is another function."""
+    from families import FAMILIES, FLOAT32, measure
+
+    print("\n| family | dtype | attention, max abs diff | answer, max abs diff | allowed | |")
+    print("|---|---|---|---|---|---|")
+    failed = False
+    for name, family in FAMILIES.items():
+        with tempfile.TemporaryDirectory() as folder:
+            attention, answer = measure(name, Path(folder))
+        ok = attention < FLOAT32 and answer < family.tolerance
+        failed |= not ok
+        allowed = f"{FLOAT32:.0e}, {family.tolerance:.0e}"
+        verdict = "equal" if ok else "DIFFERENT"
+        print(f"| {name} | float64 | {attention:.1e} | {answer:.1e} | {allowed} | {verdict} |", flush=True)
+    return failed
 
 
 if __name__ == "__main__":
-    import tests.torchvision_stub  # noqa: F401
+    import sys
+
+    sys.path.insert(0, str(Path(__file__).parent))  # as pytest does it
+    import torchvision_stub  # noqa: F401
 
     raise SystemExit(main())

@@ -74,7 +74,7 @@ def test_a_config_that_cannot_be_read_is_refused(tmp_path, text, message):
 
 PROCESSOR = "preprocessor_config.json"
 NEITHER = "neither height and width nor shortest_edge"
-UNKNOWN = "and how that prepares images is not known here (ViT, DeiT, Bit, CLIP, Siglip, Blip, Beit, Flava, DPT are)"
+UNKNOWN = "and how that prepares images is not known here (ViT, DeiT, Bit, CLIP, Siglip, Blip, Beit, Flava, DPT, DINOv3ViT are)"
 # These crop or resize in ways of their own.
 OTHER_PROCESSORS = [
     "ConvNext",

@@ -189,3 +189,43 @@ def test_our_own_models_are_resized_as_timm_does(tmp_path):
 
     expected = resample_abs_pos_embed(model.pos_embed, [3, 3], [5, 5])
     assert torch.equal(load_pretrained(tmp_path, image_size=24, num_heads=2).model.pos_embed, expected)
+
+
+@pytest.mark.parametrize("library", ["transformers", "timm"])
+@torch.no_grad()
+def test_of_sides_that_no_patch_divides_the_last_rows_are_prepared_and_not_read(tmp_path, library):
+    """As SigLIP So400m has it: 384 pixels, patches of 14. Here 44 pixels, patches of 8."""
+    if library == "transformers":
+        from transformers import SiglipVisionConfig, SiglipVisionModel
+        from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
+
+        sizes = {"hidden_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 80}
+        theirs = perturb(SiglipVisionModel(SiglipVisionConfig(**sizes, image_size=44, patch_size=8)))
+        processor = SiglipImageProcessorPil(size={"height": 44, "width": 44})
+        theirs.save_pretrained(tmp_path)
+        processor.save_pretrained(tmp_path)
+        pixels = processor(PHOTO, return_tensors="pt").pixel_values
+        expected = theirs(pixels).pooler_output
+    else:
+        import timm
+        from pretrained_cases import save_timm
+
+        name, sizes = "vit_so400m_patch14_siglip_gap_384", {"embed_dim": 48, "num_heads": 4, "depth": 2}
+        theirs = perturb(timm.create_model(name, **sizes, num_classes=5))
+        save_timm(tmp_path, theirs, num_features=48, model_args={"num_heads": 4})
+        transform = timm.data.create_transform(**timm.data.resolve_data_config({}, model=theirs))
+        pixels = transform(PHOTO)[None]
+        expected = theirs(pixels)
+    model, preprocess, _ = load_pretrained(tmp_path)
+    kept = pixels[..., : model.image_size[0], : model.image_size[1]]
+    torch.testing.assert_close(preprocess(PHOTO), kept, atol=1e-5, rtol=0)
+    torch.testing.assert_close(model(preprocess(PHOTO)), expected, atol=1e-4, rtol=1e-4)
+    assert preprocess.unread == ((4, 4) if library == "transformers" else (6, 6))
+
+
+@pytest.mark.usefixtures("doors_only")
+def test_what_is_unread_is_two_numbers_of_pixels():
+    with pytest.raises(ValueError, match=r"unread must be at least 0, got \(-1, 0\)"):
+        Preprocess(size=(8, 8), unread=(-1, 0))
+    with pytest.raises(TypeError, match=r"unread must be two numbers of pixels, \(rows, columns\), got 3"):
+        Preprocess(size=(8, 8), unread=3)

@@ -21,7 +21,12 @@ def read_noted(notes: dict[str, Any]) -> dict[str, Any]:
     """
     noted = notes.get("preprocess")
     fields = ("mean", "std", "crop_pct", "squash", "interpolation", "floor")
-    if not isinstance(noted, dict) or {*noted} != {*fields} or not isinstance(noted["crop_pct"], str):
+    if (
+        not isinstance(noted, dict)
+        or {*noted} - {"unread"} != {*fields}
+        or not isinstance(noted["crop_pct"], str)
+    ):
         return {}
     tuples = {name: noted[name] and tuple(noted[name]) for name in ("mean", "std")}
+    tuples |= {"unread": tuple(noted["unread"])} if "unread" in noted else {}
     return noted | tuples | {"crop_pct": Fraction(noted["crop_pct"])}

@@ -25,10 +25,10 @@ from vit_steps.pretrained.unsaid import Unsaid, unsaid_preparation
 from vit_steps.pretrained.weight_files import open_weights
 from vit_steps.vit import ViT
 
-# How wide a head is in nearly every published ViT. The others, by dim: timm's smallest,
+# How wide a head is in nearly every published ViT. The others, by dim: timm's smallest, So400m,
 # and ViT-H, -g and -G.
 HEAD_DIM = 64
-HEADS_OF_OTHER_WIDTH = {64: 2, 1280: 16, 1408: 16, 1664: 16}
+HEADS_OF_OTHER_WIDTH = {64: 2, 1152: 16, 1280: 16, 1408: 16, 1664: 16}
 # How what leaves no key is told to the reader.
 ACTS = {"gelu": "the exact GELU", "gelu_tanh": "GELU by tanh", "quick_gelu": "QuickGELU", "swiglu": "SwiGLU"}
 ACTS |= {"geglu": "GEGLU"}
@@ -130,15 +130,23 @@ def _plan(
     """All that can be refused before the numbers are read is refused here."""
     weights, dialect = spell_as_timm(shapes, _told(facts)), recognise(shapes)
     told = _told_heads(shapes, facts, read_sizes(weights)["dim"], num_heads)
-    config, table = _describe(weights, facts, dialect, wanted or facts.preprocess.get("size"))
+    prepared = facts.preprocess.get("size")
+    whole = _whole_patches(wanted or prepared, read_sizes(weights)["patch_size"], is_asked=wanted is not None)
+    config, table = _describe(weights, facts, dialect, whole)
     config["num_heads"] = _usual_heads(config["dim"]) if told is None else told
     model = on_meta(config).eval()
     known = _preparation(facts, dialect, config, table.grid, file)
-    loaded = Pretrained(model, _preprocess(known.preparation, model), _labels(facts, dialect, config))
+    preprocess = _preprocess(known.preparation, model, wanted or prepared or facts.image_size)
+    loaded = Pretrained(model, preprocess, _labels(facts, dialect, config))
     assumed = [*_assumed_of_function(facts, dialect, config), *_assumed_of_sizes(facts, told, config, table)]
     assumed += [known.assumed] if known.assumed else []
     resized_like = facts.resized_like or dialect.resized_like
     return Plan(loaded, table, resized_like, facts.rotary or dialect.rotary, tuple(assumed))
+
+
+def _whole_patches(size: tuple | None, patch_size: int, *, is_asked: bool) -> tuple | None:
+    """What patches cover of the images that a processor makes; a size that is asked for is held to."""
+    return size if size is None or is_asked else tuple(side // patch_size * patch_size for side in size)
 
 
 def _describe(
@@ -255,8 +263,10 @@ def _preparation(facts: Facts, dialect: Dialect, sizes: dict, grid: tuple[int, i
     return unsaid_preparation(dialect, sizes, made_for, file)
 
 
-def _preprocess(known: dict, model: ViT) -> Preprocess:
-    preprocess = Preprocess(**known | {"size": model.image_size})
+def _preprocess(known: dict, model: ViT, prepared: tuple | None) -> Preprocess:
+    over = [made - read for made, read in zip(prepared or model.image_size, model.image_size, strict=True)]
+    unread = {"unread": tuple(over)} if all(0 <= each < model.patch_size for each in over) else {}
+    preprocess = Preprocess(**{**known, **unread, "size": model.image_size})
     if max(preprocess.size) > LARGEST * preprocess.crop_pct:
         raise ValueError(
             f"images are resized to more than {LARGEST:,} pixels, crop_pct is {preprocess.crop_pct}"

@@ -47,6 +47,9 @@ class Preprocess:
         interpolation: "bilinear", "bicubic" or another of Pillow's filters.
         floor: where the crop leaves an odd margin, start at the lower half of it (Hugging Face), and not at
             the even one (torchvision, timm).
+        unread: (rows, columns) at the bottom and at the right that are prepared and then cut off: what no
+            whole patch covers, where a model was made for sides that its patch does not divide (SigLIP
+            So400m: 384 pixels, patches of 14).
 
     Raises:
         ValueError: "crop_pct must lie in [0, 1], got 1.5", "size (224, 224) with
@@ -60,12 +63,14 @@ class Preprocess:
     squash: bool = False
     interpolation: str = "bicubic"
     floor: bool = False
+    unread: tuple[int, int] = (0, 0)
 
     def __post_init__(self) -> None:
         _check_size(self.size)
+        _check_unread(self.unread)
         values.number("crop_pct", self.crop_pct, positive=True)
         values.between("crop_pct", self.crop_pct, 0, 1)
-        _check_largest(self.size, self.crop_pct)
+        _check_largest(self._prepared(), self.crop_pct)
         values.one_of("interpolation", self.interpolation, INTERPOLATIONS)
         _check_statistics(self.mean, self.std)
 
@@ -109,14 +114,15 @@ class Preprocess:
 
     def _resize(self, picture: Image.Image) -> Image.Image:
         height, width = self._resized(picture.height, picture.width)
-        margins = (height - self.size[0], width - self.size[1])
+        prepared = self._prepared()
+        margins = (height - prepared[0], width - prepared[1])
         top, left = (margin // 2 if self.floor else round(margin / 2) for margin in margins)
         crop = (left, top, left + self.size[1], top + self.size[0])
         return _resize_and_crop(picture, (width, height), crop, INTERPOLATIONS[self.interpolation])
 
     def _resized(self, height: int, width: int) -> tuple[int, int]:
         """Height and width before the crop, rounded as torchvision (squares) and timm (the rest) do."""
-        target = tuple(math.floor(side / self.crop_pct) for side in self.size)
+        target = tuple(math.floor(side / self.crop_pct) for side in self._prepared())
         if self.squash:
             return target
         if target[0] == target[1]:
@@ -124,6 +130,9 @@ class Preprocess:
             return int(target[0] * height / short), int(target[0] * width / short)
         ratio = min(height / target[0], width / target[1])
         return max(target[0], round(height / ratio)), max(target[1], round(width / ratio))
+
+    def _prepared(self) -> tuple[int, int]:
+        return self.size[0] + self.unread[0], self.size[1] + self.unread[1]
 
     def _check_known(self) -> None:
         if self.mean is None or self.std is None:
@@ -217,6 +226,13 @@ def _check_pixels(pixels: Any, channels: int) -> None:
 
 def _check_size(size: object) -> None:
     values.pair("size", values.instance("size", size, tuple), ("height", "width"))
+
+
+def _check_unread(unread: object) -> None:
+    if not isinstance(unread, tuple) or [type(side) for side in unread] != [int, int]:
+        raise TypeError(f"unread must be two numbers of pixels, (rows, columns), got {unread!r:.80}")
+    if min(unread) < 0:
+        raise ValueError(f"unread must be at least 0, got {unread}")
 
 
 def _check_largest(size: tuple[int, int], crop_pct: Real) -> None:

@@ -130,6 +130,8 @@ def _to_hugging_face_processor(preprocess: Preprocess, image_size: tuple[int, in
     if not isinstance(preprocess, Preprocess):
         raise TypeError(f"preprocess must be a Preprocess, not {type(preprocess).__name__}")
     height, width = preprocess.size
+    if any(preprocess.unread):
+        raise ValueError(f"preprocess has unread {preprocess.unread}, Hugging Face's processors have not")
     if preprocess.mean is None or (height != width and not preprocess.squash):
         raise ValueError("Hugging Face can say neither an unknown mean nor a crop that is not square")
     if preprocess.size != image_size:
