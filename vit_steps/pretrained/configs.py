@@ -177,7 +177,7 @@ def _timm_facts(config: dict) -> Facts:
     channels, *image_size = published.get("input_size") or (None,)
     return Facts(
         image_size=pair_of("image_size", arguments.get("img_size", image_size or None)),
-        num_heads=arguments.get("num_heads") or heads_of(config),
+        num_heads=arguments.get("num_heads") or given.get("num_heads") or heads_of(config),
         eps=given.get("eps"),
         kind=kind,
         rotary=given.get("rotary"),
