@@ -44,6 +44,12 @@ OF_PRETRAINED += ("obstacles.by_keys", "weight_files.shards_of")
 OF_PRETRAINED += tuple(f"architectures.{name}" for name in ("check_known", "check_arguments", "heads_of"))
 OF_PRETRAINED += ("pickles.Limited", "pickles.check_steps", "shapes.check_shapes")
 OF_LAYERS = ("PatchEmbed", "Attention", "AttentionPool", "Block", "QuickGELU", "SwiGLU", "GEGLU", "make_mlp")
+OF_PRETRAINED += tuple(
+    f"positions.{name}" for name in ("read_positions", "check_angles_fit", "turning", "fit")
+)
+OF_PRETRAINED += ("rewriting.as_they_are_here", "rewriting.with_biases", "rewriting.from_google")
+OF_PRETRAINED += ("rewriting.shape_tokens", "rewriting.split_qkv", "spelling.spell_as_timm")
+OF_PRETRAINED += ("rotary.Rotary", "rotary.pair_halves", "shapes.read_kind", "positions.Table")
 NOT_FED = {
     **dict.fromkeys([f"layers.{name}" for name in OF_LAYERS], OF_A_MODEL),
     **dict.fromkeys(
@@ -51,10 +57,8 @@ NOT_FED = {
             "vit.Trace",
             "looking.agreement.Agreement",
             "data.folders.ImageFolder",
-            "pretrained.dialects.Dialect",
             "pretrained.dialects.Wrapping",
             "pretrained.architectures.Known",
-            "pretrained.loading.Table",
         ],
         RECORD,
     ),

@@ -79,6 +79,7 @@ UNSEEN: dict[str, Callable[[nn.Module, nn.Module], bool]] = {
     "GELU by tanh": lambda model, block: _is(_part(block, "mlp.act"), "GELUTanh"),
     "epsilon": lambda model, block: getattr(_part(block, "norm1"), "eps", 1e-6) != 1e-6,
     "rotary positions": lambda model, block: _part(model, "rope") is not None,
+    "what else is pooled": lambda model, block: bool(_part(model, "pool_include_prefix")),
     "the mean of the patches": lambda model, block: _part(model, "global_pool") == "avg",
     **{word: OBSTACLES[word] for word in ("norms after attention and MLP", "side by side")},
 }

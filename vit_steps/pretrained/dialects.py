@@ -142,7 +142,7 @@ HUGGING_FACE_DINOV3 = Dialect(
         "mlp.up_proj": "mlp.fc1",
         "mlp.down_proj": "mlp.fc2",
     },
-    blocks=("model.layer.", "layer."),
+    blocks=("layer.",),
     may_lack=("pos_embed",),
     eps=1e-5,
     rotary=ROTARY_OF_DINOV3,
