@@ -1,7 +1,8 @@
 """Lay the cells of a lesson out on slides, as their metadata `slideshow` says.
 
 As in JupyterLab a cell is a slide (the next column), a subslide (below it), a note for the speaker, skipped,
-or, without a word, more of the slide before it. A long text runs on over as many slides as it needs.
+or, without a word, more of the slide before it. A long text runs on over as many slides as it needs. Of an
+exercise the hints are the speaker's.
 """
 
 import re
@@ -15,6 +16,8 @@ FIGURES = {"picture", "widget"}
 # Where a fold begins or ends, a slide does: there is nothing to click at the wall.
 FOLD = re.compile(r"<details[^>]*>\s*<summary>.*?</summary>|</details>", flags=re.S)
 TURN = "---"
+FOLDED = re.compile(r"<details[^>]*>\s*<summary>(.*?)</summary>(.*?)</details>", flags=re.S)
+LETTER_OF_EXERCISE = re.compile(r"^### (?=\w\) )")
 # CSS class, letters in a line, lines that fit
 SIZES = (("huge", 77, 9), ("large", 94, 14), ("medium", 104, 18))
 
@@ -62,10 +65,11 @@ def stacks(notebook) -> list[list[Slide]]:
         if role != "skip" and role != "slide" and not found:
             raise ValueError(f"{cell.id} is on no slide: the first cell that is shown must be a slide")
         if role == "notes":
-            found[-1][-1].notes.append(cell.source)
+            found[-1][-1].notes.append(unfolded(cell.source))
         elif role != "skip":
             section = heading(cell) or section
             lay_out(cell, role, section, found)
+            found[-1][-1].notes += hints(cell)
     return found
 
 
@@ -81,7 +85,27 @@ def lay_out(cell, role: str, section: str, found: list[list[Slide]]) -> None:
 
 def heading(cell) -> str | None:
     is_heading = cell.cell_type == "markdown" and is_headed(cell.source)
-    return cell.source.partition("\n")[0].lstrip("# ") if is_heading else None
+    return on_the_wall(cell).partition("\n")[0].lstrip("# ") if is_heading else None
+
+
+def is_exercise(cell) -> bool:
+    return cell.cell_type == "markdown" and cell.id.startswith("exercise")
+
+
+def on_the_wall(cell) -> str:
+    """The words of a cell; an exercise says that it is one, and gives no hints away."""
+    if not is_exercise(cell):
+        return cell.source
+    return FOLDED.sub("", LETTER_OF_EXERCISE.sub("### Exercise ", cell.source)).strip()
+
+
+def hints(cell) -> list[str]:
+    return [unfolded(fold[0]) for fold in FOLDED.finditer(cell.source)] if is_exercise(cell) else []
+
+
+def unfolded(source: str) -> str:
+    """The speaker has nothing to click."""
+    return FOLDED.sub(r"**\1**\n\2", source)
 
 
 def is_headed(part) -> bool:
@@ -92,7 +116,7 @@ def pages(cell) -> list:
     """The cell, or for a long text several with its heading on each; what is folded comes one slide later."""
     if cell.cell_type == "code":
         return [cell]
-    title, blocks = split(FOLD.sub(f"\n\n{TURN}\n\n", cell.source))
+    title, blocks = split(FOLD.sub(f"\n\n{TURN}\n\n", on_the_wall(cell)))
     filled: list[list[str]] = [[]]
     for block in blocks:
         if block == TURN:
