@@ -5,6 +5,7 @@ or, without a word, more of the slide before it. A long text runs on over as man
 exercise the hints are the speaker's.
 """
 
+import math
 import re
 from dataclasses import dataclass, field
 
@@ -17,9 +18,13 @@ FIGURES = {"picture", "widget"}
 FOLD = re.compile(r"<details[^>]*>\s*<summary>.*?</summary>|</details>", flags=re.S)
 TURN = "---"
 FOLDED = re.compile(r"<details[^>]*>\s*<summary>(.*?)</summary>(.*?)</details>", flags=re.S)
+FENCED = re.compile(r"^```\w*\n(.*?)^```", flags=re.S | re.M)
 LETTER_OF_EXERCISE = re.compile(r"^### (?=\w\) )")
-# CSS class, letters in a line, lines that fit
-SIZES = (("huge", 77, 9), ("large", 94, 14), ("medium", 104, 18))
+HEIGHT = 634  # of a slide within its margins, and of what stands on it, in pixels as in deck.css
+TITLE, LETTERS_OF_A_TITLE, LINE_OF_WORDS, LETTERS_OF_A_LINE, FORMULA, PICTURE = 66, 46, 35, 84, 80, 250
+GAP, FRAME = 14, 22
+# CSS class, letters in a line of code, height of that line
+SIZES = (("huge", 77, 33.6), ("large", 94, 28.0), ("medium", 104, 25.2))
 
 
 @dataclass
@@ -42,14 +47,21 @@ class Slide:
 
     @property
     def size(self) -> str:
-        """How large code can be printed: a CSS class."""
-        lines = [line for part in self.parts for line in code_lines(part)]
-        longest = max(map(len, lines), default=0)
-        for name, width, most in SIZES:
-            if longest <= width and len(lines) <= most:
+        """How large code can be printed, all of it in its own lines, or else in broken ones: a CSS class."""
+        texts = [text for part in self.parts for text in printed(part)]
+        longest = max((len(line) for text in texts for line in text), default=0)
+        for name, width, line in SIZES:
+            if longest <= width and self.height(texts, width, line) <= HEIGHT:
                 return name
-        _, width, most = SIZES[1]
-        return "large" if sum(1 + len(line) // width for line in lines) <= most else "small"
+        name, width, line = SIZES[1]
+        return name if self.height(texts, width, line) <= HEIGHT else "small"
+
+    def height(self, texts: list[list[str]], width: int, line: float) -> float:
+        """What words, pictures and such lines of code take."""
+        words = [part for part in self.parts if isinstance(part, str)]
+        lines = sum(math.ceil(len(each) / width) or 1 for text in texts for each in text)
+        rest = sum(map(height_of_words, words)) + PICTURE * self.is_figure + GAP * len(self.parts)
+        return rest + lines * line + (FRAME + GAP) * len(texts)
 
 
 def stacks(notebook) -> list[list[Slide]]:
@@ -146,8 +158,23 @@ def letters(block: str) -> int:
     return max(len(block), LETTERS_OF_AN_ITEM * len(items))
 
 
+def height_of_words(source: str) -> float:
+    title, blocks = split(FENCED.sub("", source))
+    height = sum(TITLE + 48 * (len(each) > LETTERS_OF_A_TITLE) for each in title)
+    for block in filter(None, blocks):
+        lines = sum(math.ceil(len(line) / LETTERS_OF_A_LINE) for line in block.splitlines())
+        height += FORMULA if is_formula(block) else GAP + LINE_OF_WORDS * lines
+    return height
+
+
 def outputs(part) -> list:
-    return [] if isinstance(part, str) else [output for output in part.outputs if kind(output) != "nothing"]
+    """What is seen of what a cell gave: no words beside a widget, nor below a stub."""
+    if isinstance(part, str):
+        return []
+    found = [output for output in part.outputs if kind(output) != "nothing"]
+    has_widget = any(kind(output) == "widget" for output in found)
+    is_stub = part.id.startswith("exercise") and part.id.endswith("-stub")
+    return [output for output in found if not ((has_widget or is_stub) and kind(output) == "text")]
 
 
 def shows_code(cell) -> bool:
@@ -156,10 +183,17 @@ def shows_code(cell) -> bool:
     return not is_hidden and all(kind(output) == "text" for output in outputs(cell))
 
 
-def code_lines(part) -> list[str]:
+def printed(part) -> list[list[str]]:
+    """The lines of each piece of code and of each output that is text."""
     if isinstance(part, str):
-        return []
-    shown = [text(output) for output in outputs(part) if kind(output) == "text"]
-    shown += [output.data["text/markdown"] for output in outputs(part) if kind(output) == "markdown"]
-    shown += [part.source] if shows_code(part) else []
-    return [line for each in shown for line in each.strip().splitlines()]
+        return [block.strip().splitlines() for block in FENCED.findall(part)]
+    shown = [part.source] if shows_code(part) else []
+    shown += [text(output) for output in outputs(part) if kind(output) == "text"]
+    shown += [
+        unfenced(output.data["text/markdown"]) for output in outputs(part) if kind(output) == "markdown"
+    ]
+    return [each.strip().splitlines() for each in shown]
+
+
+def unfenced(source: str) -> str:
+    return "\n".join(FENCED.findall(source)) or source
