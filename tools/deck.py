@@ -20,7 +20,7 @@ TURN = "---"
 FOLDED = re.compile(r"<details[^>]*>\s*<summary>(.*?)</summary>(.*?)</details>", flags=re.S)
 FENCED = re.compile(r"^```\w*\n(.*?)^```", flags=re.S | re.M)
 LETTER_OF_EXERCISE = re.compile(r"^### (?=\w\) )")
-HEIGHT = 650  # of a slide within its margins, and of what stands on it, in pixels as in deck.css
+HEIGHT = 664  # of a slide within its margins, and of what stands on it, in pixels as in deck.css
 TITLE, LETTERS_OF_A_TITLE, LINE_OF_WORDS, LETTERS_OF_A_LINE, FORMULA, PICTURE = 66, 52, 35, 84, 80, 250
 GAP, FRAME = 14, 22
 # CSS class, letters in a line of code, height of that line

@@ -166,8 +166,8 @@ def test_code_leaves_room_for_the_words_and_the_picture_on_its_slide(deck):
     assert deck.Slide("", [cell]).size == "huge"
     assert deck.Slide("", ["## Title\n\n" + "word " * 40, cell]).size == "large"
     assert deck.Slide("", ["## Title\n\n" + "word " * 40 + "\n\n$$a$$", cell]).size == "small"
-    assert deck.Slide("", [cell, code("draw()", shown(PICTURE, **WORDS))]).size == "small"
-    assert deck.Slide("", ["```python\n" + "line\n" * 20 + "```"]).size == "medium"
+    assert deck.Slide("", [cell, code("draw()", shown(PICTURE, **WORDS))]).size == "medium"
+    assert deck.Slide("", ["```python\n" + "line\n" * 22 + "```"]).size == "medium"
 
 
 EXERCISE = (
