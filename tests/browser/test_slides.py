@@ -93,6 +93,7 @@ def test_the_explorer_lives_on_its_slide_and_its_keys_turn_no_page(show):
     for _ in slides(page):
         if explorer.count():
             break
+    assert explorer.locator("canvas").nth(1).bounding_box()["width"] > 330, "a hall sees no smaller map"
     stage, sentence = explorer.get_by_role("application"), explorer.locator(".vit-steps-sentence")
     told, here = sentence.inner_text(), page.url
     stage.focus()
@@ -103,6 +104,18 @@ def test_the_explorer_lives_on_its_slide_and_its_keys_turn_no_page(show):
     page.keyboard.press("ArrowUp")
     assert "block 3" in sentence.inner_text()
     assert page.url == here
+
+
+def test_a_long_formula_is_as_large_as_the_others_or_as_wide_as_the_slide(show):
+    page, sizes = show("1_patch_embedding"), []
+    for _ in slides(page):
+        for formula in page.locator("section.present:not(.stack) .formula.long").all():
+            inner = formula.locator("math > *").first.bounding_box()["width"]
+            size = formula.evaluate("(each) => parseFloat(each.style.fontSize)")
+            sizes.append(size)
+            assert size == 1.05 or inner > 0.9 * formula.bounding_box()["width"]
+            assert inner < formula.bounding_box()["width"]
+    assert max(sizes) == 1.05
 
 
 def test_code_that_draws_is_left_out_and_code_that_prints_is_not(show):
