@@ -18,16 +18,17 @@ STEPS = {"patch_embedding", "cls_token", "position_embedding", "encoder", "class
 MAY_KNOW = {
     "doors": set(),
     **{step: {"doors"} for step in STEPS},
-    "vit": {*STEPS, "doors"},
+    "layers": {*STEPS, "doors"},
+    "vit": {*STEPS, "layers", "doors"},
     "files": {"doors"},
     "data": {"files", "doors"},
-    "pretrained": {*STEPS, "vit", "data", "files", "doors"},
+    "pretrained": {*STEPS, "layers", "vit", "data", "files", "doors"},
     "training": {"vit", "data", "pretrained", "files", "doors"},
     "looking": {*STEPS, "vit", "files", "doors"},
     "__init__": {*STEPS, "vit", "looking"},
 }
 MAY_KNOW["lessons"] = {*MAY_KNOW} - {"__init__"}
-CORE = [*sorted(STEPS), "vit", "looking.attention_maps"]
+CORE = [*sorted(STEPS), "layers", "vit", "looking.attention_maps"]
 LONGEST = 15
 LARGEST = {"vit_steps": 400, "tools": 500, "tests": 500}
 HEAVY = {
@@ -75,7 +76,7 @@ def rooms_known(module):
 
 def test_there_is_something_to_check():
     assert {*CORE, "__init__", "doors"} <= set(modules)
-    assert {*STEPS} <= rooms_known("vit")
+    assert {*STEPS} <= rooms_known("vit") | rooms_known("layers")
 
 
 @every_module
@@ -140,8 +141,7 @@ def test_every_public_function_of_the_steps_can_be_imported_from_the_package():
         for node in parse(module).body
         if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and not node.name.startswith("_")
     }
-    parts_of_the_model = {"Attention", "Block", "PatchEmbed"}
-    assert set(vit_steps.__all__) == public - parts_of_the_model
+    assert set(vit_steps.__all__) == public
     assert list(vit_steps.__all__) == sorted(vit_steps.__all__)
     assert all(hasattr(vit_steps, name) for name in vit_steps.__all__)
 
@@ -228,6 +228,7 @@ CONTRACT = [
     (vit_steps.map2emb, "feature_map"),
     (vit_steps.resize_kernel, "kernel, patch_size"),
     (vit_steps.prepend_cls, "tokens, cls_token"),
+    (vit_steps.prepend_registers, "tokens, registers"),
     (vit_steps.split_cls, "tokens"),
     (vit_steps.add_position, "tokens, table"),
     (vit_steps.sincos_position, "grid, dim, *, temperature=10000.0"),
@@ -241,25 +242,29 @@ CONTRACT = [
     (vit_steps.attention_weights, "query, key"),
     (vit_steps.self_attention, "tokens, qkv, proj, num_heads"),
     (vit_steps.fused_attention, "tokens, qkv, proj, num_heads, *, num_queries=None"),
+    (vit_steps.cross_attention, "queries, tokens, q, kv, proj, num_heads"),
     (vit_steps.cls_block, "tokens, norm1, attn, norm2, mlp"),
     (vit_steps.encoder_block, "tokens, norm1, attn, norm2, mlp"),
     (vit_steps.pool_cls, "tokens"),
-    (vit_steps.pool_mean, "tokens"),
+    (vit_steps.pool_mean, "tokens, *, num_prefix=1"),
+    (vit_steps.pool_first, "tokens, num_tokens"),
+    (vit_steps.pool_cls_and_mean, "tokens, *, num_prefix=1"),
     (vit_steps.classify, "tokens, norm, head, *, pool=pool_cls"),
     (vit_steps.top_k, "logits, labels, k=5"),
     (
         vit_steps.ViT,
         "*, image_size, patch_size, channels=3, dim, depth, num_heads, mlp_dim, num_classes, "
-        "pool='cls', eps=1e-06",
+        "pool='cls', eps=1e-06, num_registers=0, class_token=True, position='table', act='gelu', "
+        "pre_norm=False, final_norm='tokens'",
     ),
     (vit_steps.ViT.forward, "self, image"),
     (vit_steps.ViT.trace, "self, image, *, layers=None"),
-    (vit_steps.Trace, "patches, with_cls, with_position, attention, encoded, logits"),
+    (vit_steps.Trace, "patches, with_cls, with_position, attention, encoded, logits, pooling"),
     (vit_steps.compare, "name, ours, reference, *, tol"),
-    (attention_maps.cls_attention, "attention, grid, *, layer=-1, head=None"),
+    (attention_maps.cls_attention, "attention, grid, *, layer=-1, head=None, num_prefix=1"),
     (attention_maps.attention_rollout, "attention"),
     (attention_maps.attention_entropy, "attention"),
-    (attention_maps.mean_attention_distance, "attention, grid, patch_size"),
+    (attention_maps.mean_attention_distance, "attention, grid, patch_size, *, num_prefix=1"),
     (attention_maps.kernel_components, "kernel, num_components=28"),
     (attention_maps.deletion_curve, "model, images, labels, order"),
 ]

@@ -122,7 +122,7 @@ TOKENS, LOGITS, LABELS = torch.zeros(2, 5, 8), torch.zeros(10), list("abcdefghij
         (pool_cls, (TOKENS[0],), ValueError, "tokens must have the axes (batch tokens dim), got shape (5, 8)"),
         (pool_cls, (TOKENS.long(),), TypeError, "tokens must be floating point, got torch.int64"),
         (pool_cls, (TOKENS.numpy(),), TypeError, "tokens must be a torch.Tensor, not ndarray"),
-        (pool_mean, (TOKENS[:, :1],), ValueError, "number of tokens must be at least 2, got 1: the CLS token does not count"),
+        (pool_mean, (TOKENS[:, :1],), ValueError, "number of tokens 1 is less than num_prefix 1 + 1 = 2: the prefix does not count"),
         (pool_mean, (TOKENS[0],), ValueError, "tokens must have the axes (batch tokens dim), got shape (5, 8)"),
         (pool_mean, (None,), TypeError, "tokens must be a torch.Tensor, not NoneType"),
         (classify, (TOKENS[:, :0], nn.Identity(), nn.Identity()), ValueError, "number of tokens must be at least 1, got 0"),
@@ -160,6 +160,6 @@ def test_the_door_names_what_is_wrong(function, arguments, error, message):
 @pytest.mark.usefixtures("doors_only")
 def test_too_few_tokens_for_the_mean_are_named_by_the_pool():
     with pytest.raises(
-        ValueError, match="number of tokens must be at least 2, got 1: the CLS token does not count"
+        ValueError, match=r"number of tokens 1 is less than num_prefix 1 \+ 1 = 2: the prefix does not count"
     ):
         classify(TOKENS[:, :1], nn.Identity(), nn.Identity(), pool=pool_mean)

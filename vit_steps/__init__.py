@@ -4,11 +4,19 @@ Importing this package loads torch and the five steps; data, plots, widgets and 
 as in ``from vit_steps.data import load_photo``.
 """
 
-from vit_steps.classification import classify, pool_cls, pool_mean, top_k
-from vit_steps.cls_token import prepend_cls, split_cls
+from vit_steps.classification import (
+    classify,
+    pool_cls,
+    pool_cls_and_mean,
+    pool_first,
+    pool_mean,
+    top_k,
+)
+from vit_steps.cls_token import prepend_cls, prepend_registers, split_cls
 from vit_steps.encoder import (
     attention_weights,
     cls_block,
+    cross_attention,
     encoder_block,
     fused_attention,
     merge_heads,
@@ -48,6 +56,7 @@ __all__ = [
     "classify",
     "cls_block",
     "compare",
+    "cross_attention",
     "encoder_block",
     "fused_attention",
     "image2emb_conv",
@@ -59,9 +68,12 @@ __all__ = [
     "patch_places",
     "patches2image",
     "pool_cls",
+    "pool_cls_and_mean",
+    "pool_first",
     "pool_mean",
     "position_similarity",
     "prepend_cls",
+    "prepend_registers",
     "resize_kernel",
     "resize_position",
     "rotary_angles",

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -21,15 +22,41 @@ def pool_cls(tokens: Tokens) -> Float[Tensor, "batch dim"]:
     return tokens[:, 0]
 
 
-@door("number of tokens is at least 2: the CLS token does not count")
-def pool_mean(tokens: Tokens) -> Float[Tensor, "batch dim"]:
-    """Average the patches; the CLS token, which comes first, is left out (global average pooling).
+@door("num_prefix is at least 0", "number of tokens is at least num_prefix + 1: the prefix does not count")
+def pool_mean(tokens: Tokens, *, num_prefix: int = 1) -> Float[Tensor, "batch dim"]:
+    """Average the patches; the prefix, which comes first, is left out (global average pooling).
+
+    Args:
+        tokens: the prefix and the patches.
+        num_prefix: tokens that do not count: the CLS token and registers. 0 counts all.
 
     Raises:
-        ValueError: "number of tokens must be at least 2, got 1: the CLS token does not count".
-        TypeError: ``tokens`` is not a tensor.
+        ValueError: "number of tokens 1 is less than num_prefix 1 + 1 = 2: the prefix does not count".
+        TypeError: ``tokens`` is not a tensor, or ``num_prefix`` is not an integer.
     """
-    return tokens[:, 1:].mean(dim=1)
+    return tokens[:, num_prefix:].mean(dim=1)
+
+
+@door("number of tokens is at least num_tokens")
+def pool_first(tokens: Tokens, num_tokens: int) -> Float[Tensor, "batch width"]:
+    """Lay the first tokens side by side, for a head that reads them together.
+
+    Two heads whose answers are averaged, as in a distilled DeiT (arXiv 2012.12877), are one such head.
+
+    Raises:
+        ValueError: "number of tokens 1 is less than num_tokens 2".
+        TypeError: ``tokens`` is not a tensor, or ``num_tokens`` is not an integer.
+    """
+    return tokens[:, :num_tokens].flatten(1)
+
+
+@door("num_prefix is at least 1: the CLS token comes first", "number of tokens is at least num_prefix + 1")
+def pool_cls_and_mean(tokens: Tokens, *, num_prefix: int = 1) -> Float[Tensor, "batch width"]:
+    """Lay the CLS token and the mean of the patches side by side (DINOv2's linear heads, arXiv 2304.07193).
+
+    Raises: as :func:`pool_mean`.
+    """
+    return torch.cat([tokens[:, 0], tokens[:, num_prefix:].mean(dim=1)], dim=1)
 
 
 @door("number of tokens is at least 1")
@@ -46,7 +73,7 @@ def classify(
         tokens: what the last encoder block gave, the CLS token first.
         norm: the final LayerNorm.
         head: callable such as ``nn.Linear(dim, num_classes)``.
-        pool: :func:`pool_cls` or :func:`pool_mean`; it runs after the norm, as in big_vision.
+        pool: :func:`pool_cls`, :func:`pool_mean` or another; it runs after the norm, as in big_vision.
 
     Returns:
         Logits: scores before the softmax, any real number.

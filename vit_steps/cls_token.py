@@ -1,4 +1,4 @@
-"""Step 2: prepend the CLS token, and take it off again."""
+"""Step 2: prepend the CLS token, and registers where a model has them, and take it off again."""
 
 import torch
 from jaxtyping import Float, Shaped
@@ -25,6 +25,29 @@ def prepend_cls(
         TypeError: an argument is not a tensor, or the two have different dtypes.
     """
     return torch.cat([cls_token.expand(tokens.shape[0], -1, -1), tokens], dim=1)
+
+
+@door("registers copies is 1: the same serve all images")
+def prepend_registers(
+    tokens: Float[Tensor, "batch patches dim"], registers: Float[Tensor, "copies num_registers dim"]
+) -> Float[Tensor, "batch tokens dim"]:
+    """Put learned tokens in front that no picture gave and no answer is read from (arXiv 2309.16588).
+
+    Blocks use them as a notepad; without them large ViTs write on patches of the background. The CLS token
+    goes in front of them, by :func:`prepend_cls`.
+
+    Args:
+        tokens: patch embeddings.
+        registers: the same for all images of the batch.
+
+    Returns:
+        ``tokens = num_registers + patches``, the registers first.
+
+    Raises:
+        ValueError: "registers copies 4 is not 1: the same serve all images".
+        TypeError: an argument is not a tensor, or the two have different dtypes.
+    """
+    return torch.cat([registers.expand(tokens.shape[0], -1, -1), tokens], dim=1)
 
 
 @door("number of tokens is at least 1: the CLS token comes first")

@@ -82,6 +82,37 @@ def self_attention(
     return proj(merge_heads(weights @ value)), weights
 
 
+@door("tokens dim is a multiple of num_heads")
+def cross_attention(
+    queries: Float[Tensor, "batch queries dim"],
+    tokens: Tokens,
+    q: Callable[[Tensor], Float[Tensor, "batch queries dim"]],
+    kv: Callable[[Tokens], Float[Tensor, "batch tokens 2*dim"]],
+    proj: Callable[[Tensor], Tensor],
+    num_heads: int,
+) -> tuple[Tensor, Float[Tensor, "batch heads queries tokens"]]:
+    """Multi-head attention in which others ask than are asked, and that hands back its weights.
+
+    A learned probe that asks the patches is pooling by attention (arXiv 2106.04560, "MAP"; SigLIP).
+
+    Args:
+        queries: who asks, such as one probe for each image.
+        tokens: who is asked.
+        q: callable such as ``nn.Linear(dim, dim)``.
+        kv: callable such as ``nn.Linear(dim, 2 * dim)``: key and value side by side.
+        proj, num_heads: as in :func:`self_attention`.
+
+    Returns:
+        A new token for each query, and the attention weights.
+
+    Raises: as :func:`self_attention`.
+    """
+    query = split_heads(q(queries), num_heads)
+    key, value = split_heads(kv(tokens), 2 * num_heads).chunk(2, dim=1)
+    weights = attention_weights(query, key)
+    return proj(merge_heads(weights @ value)), weights
+
+
 @door("tokens dim is a multiple of num_heads", "num_queries is at most number of tokens")
 def fused_attention(
     tokens: Tokens,

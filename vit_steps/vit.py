@@ -1,7 +1,6 @@
 """The five steps held together by one module: a Vision Transformer with timm's parameter names."""
 
-from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 from functools import partial
 from typing import Any, Literal, NamedTuple
@@ -10,25 +9,40 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from vit_steps.classification import classify, pool_cls, pool_mean
-from vit_steps.cls_token import prepend_cls
+from vit_steps.classification import classify, pool_cls, pool_cls_and_mean, pool_first, pool_mean
+from vit_steps.cls_token import prepend_cls, prepend_registers
 from vit_steps.doors import door, values
-from vit_steps.encoder import (
-    attention_weights,
-    cls_block,
-    encoder_block,
-    fused_attention,
-    merge_heads,
-    split_heads,
-)
-from vit_steps.patch_embedding import map2emb
-from vit_steps.position_embedding import add_position
+from vit_steps.layers import Act, AttentionPool, Block, PatchEmbed
+from vit_steps.position_embedding import add_position, patch_places, rotary_angles
 
-POOLS = {"cls": pool_cls, "mean": pool_mean}
+Pool = Literal["cls", "mean", "mean_all", "attention", "cls+register", "cls+mean"]
+# How an answer is read from a model's tokens.
+POOLS: dict[str, Callable[["ViT"], Callable[[Tensor], Tensor]]] = {
+    "cls": lambda model: pool_cls,
+    "mean": lambda model: partial(pool_mean, num_prefix=model.num_prefix),
+    "mean_all": lambda model: partial(pool_mean, num_prefix=0),
+    "attention": lambda model: model.attn_pool,
+    "cls+register": lambda model: partial(pool_first, num_tokens=2),
+    "cls+mean": lambda model: partial(pool_cls_and_mean, num_prefix=model.num_prefix),
+}
+# How many vectors as wide as a token a head reads; and how many tokens have to come before the patches.
+VECTORS = {"cls+register": 2, "cls+mean": 2}
+NEEDS = {"cls": 1, "cls+register": 2, "cls+mean": 1}
+SMALL = ("cls_token", "reg_token", "pos_embed", "attn_pool.latent")  # parameters that start near zero
 
 
 class Trace(NamedTuple):
-    """What :meth:`ViT.trace` saw on the way, one field for each step."""
+    """What :meth:`ViT.trace` saw on the way, one field for each step.
+
+    Attributes:
+        patches: patch embeddings.
+        with_cls: the CLS token, and registers where there are some, in front of them.
+        with_position: what enters the first block.
+        attention: of the blocks that were asked for.
+        encoded: what the last block gave, before the final norm.
+        logits: the answer.
+        pooling: how much the probe looks at each patch, where a model pools by attention.
+    """
 
     patches: Float[Tensor, "batch patches dim"]
     with_cls: Float[Tensor, "batch tokens dim"]
@@ -36,88 +50,7 @@ class Trace(NamedTuple):
     attention: Float[Tensor, "batch depth heads tokens tokens"]
     encoded: Float[Tensor, "batch tokens dim"]
     logits: Float[Tensor, "batch classes"]
-
-
-class PatchEmbed(nn.Module):
-    """Step 1 with its parameters: one kernel and one bias for each component of a token."""
-
-    def __init__(self, patch_size: int, channels: int, dim: int):
-        super().__init__()
-        self.proj = nn.Conv2d(channels, dim, kernel_size=patch_size, stride=patch_size)
-
-    def forward(
-        self, image: Float[Tensor, "batch channels height width"]
-    ) -> Float[Tensor, "batch patches dim"]:
-        """Embed the patches of an image, by ``proj`` itself: whatever is put in its place is used."""
-        return map2emb(self.proj(image)).to(image.dtype)  # autocast computes in less
-
-
-class Attention(nn.Module):
-    """The parameters of one self-attention, to be run fast, or seen."""
-
-    def __init__(self, dim: int, num_heads: int):
-        super().__init__()
-        self.num_heads = num_heads
-        self.qkv = nn.Linear(dim, 3 * dim)
-        self.proj = nn.Linear(dim, dim)
-
-    def extra_repr(self) -> str:
-        """What the layers within do not tell."""
-        return f"num_heads={self.num_heads}"
-
-    def forward(
-        self,
-        tokens: Float[Tensor, "batch tokens dim"],
-        *,
-        num_queries: int | None = None,
-        weights: Tensor | None = None,
-    ) -> tuple[Tensor, Tensor | None]:
-        """Attend: (tokens, weights), or with the fused kernel (tokens, None), all asking or the first few."""
-        if weights is not None:
-            return self._attend_into(weights, tokens), weights
-        return fused_attention(tokens, self.qkv, self.proj, self.num_heads, num_queries=num_queries)
-
-    def _attend_into(self, weights: Tensor, tokens: Tensor) -> Tensor:
-        """Do what :func:`self_attention` does, head by head, each map written where it is to stay.
-
-        So beside all maps only one head's is ever held, and not a whole block's three times.
-        """
-        parts = split_heads(self.qkv(tokens), 3 * self.num_heads).chunk(3, dim=1)
-        attended = []
-        for head, (query, key, value) in enumerate(
-            zip(*(part.split(1, dim=1) for part in parts), strict=True)
-        ):
-            seen = attention_weights(query, key)
-            weights[:, head : head + 1] = seen
-            attended.append(seen @ value)
-        return self.proj(merge_heads(torch.cat(attended, dim=1)))
-
-
-class Block(nn.Module):
-    """The parameters of one encoder block: norm, attention, norm, MLP with GELU."""
-
-    def __init__(self, dim: int, num_heads: int, mlp_dim: int, eps: float):
-        super().__init__()
-        self.norm1 = nn.LayerNorm(dim, eps=eps)
-        self.attn = Attention(dim, num_heads)
-        self.norm2 = nn.LayerNorm(dim, eps=eps)
-        self.mlp = nn.Sequential(
-            OrderedDict(fc1=nn.Linear(dim, mlp_dim), act=nn.GELU(), fc2=nn.Linear(mlp_dim, dim))
-        )
-
-    def forward(
-        self,
-        tokens: Float[Tensor, "batch tokens dim"],
-        *,
-        cls_only: bool = False,
-        weights: Tensor | None = None,
-    ) -> Float[Tensor, "batch rows dim"]:
-        """Run the block, for all tokens or the CLS token alone; its attention is written into ``weights``."""
-        if cls_only:
-            attn = partial(self.attn, num_queries=1)
-            return cls_block(tokens, self.norm1, attn, self.norm2, self.mlp)[0]
-        attn = partial(self.attn, weights=weights)
-        return encoder_block(tokens, self.norm1, attn, self.norm2, self.mlp)[0]
+    pooling: Float[Tensor, "batch heads 1 patches"] | None = None
 
 
 def _made_for(self: "ViT", image: Tensor) -> None:
@@ -125,11 +58,21 @@ def _made_for(self: "ViT", image: Tensor) -> None:
     if tuple(image.shape[1:]) != expected:
         got, wanted = (" x ".join(map(str, sizes)) for sizes in (image.shape[1:], expected))
         raise ValueError(f"image is {got}, the model was made for {wanted}")
-    if image.dtype != self.cls_token.dtype:
-        raise TypeError(f"image is {image.dtype}, the model is {self.cls_token.dtype}: they must be the same")
-    if image.device != self.cls_token.device:
+    own = self._own
+    if image.dtype != own.dtype:
+        raise TypeError(f"image is {image.dtype}, the model is {own.dtype}: they must be the same")
+    if image.device != own.device:
         raise ValueError(
-            f"image is on {image.device}, the model is on {self.cls_token.device}: they must be on the same"
+            f"image is on {image.device}, the model is on {own.device}: they must be on the same"
+        )
+
+
+def _enough_tokens_to_pool(pool: str, class_token: bool, num_registers: int) -> None:
+    if NEEDS.get(pool, 0) > (1 + num_registers if class_token else 0):
+        what = "a CLS token and a register" if pool == "cls+register" else "a CLS token"
+        raise ValueError(
+            f"pool {pool!r} reads {what}, the model has class_token {class_token} and "
+            f"num_registers {num_registers}"
         )
 
 
@@ -154,12 +97,25 @@ class ViT(nn.Module):
         num_heads: heads of each attention; they share ``dim``.
         mlp_dim: hidden width of each MLP, usually ``4 * dim``.
         num_classes: width of the head; 0 leaves the head out, and the logits are the pooled token.
-        pool: "cls" reads the CLS token, "mean" the average of the patches.
+        pool: how the answer is read. "cls" reads the CLS token, "mean" the average of the patches, "mean_all"
+            of all tokens, "attention" lets a learned probe ask the patches (SigLIP); "cls+register" lays the
+            first two tokens side by side (a distilled DeiT), "cls+mean" the CLS token and the mean (DINOv2).
         eps: of every LayerNorm; 1e-6 in the paper's code and timm, 1e-12 at Hugging Face.
+        num_registers: learned tokens behind the CLS token that no answer is read from (DINOv2, DINOv3).
+        class_token: whether there is a CLS token.
+        position: "table" has a learned vector for each place, "rotary" turns queries and keys (DINOv3),
+            "table+rotary" does both (EVA-02). The angles are a buffer of each attention, as
+            ``rotary_angles(patch_places(grid), head_dim)`` gives them, until other ones are loaded.
+        act: between the layers of an MLP: "gelu", "gelu_tanh" (SigLIP), "quick_gelu" (CLIP), or "swiglu",
+            which has two hidden numbers for each of ``mlp_dim``.
+        pre_norm: whether there is a norm before the first block (CLIP).
+        final_norm: whether it norms "tokens" before they are pooled, what was "pooled", or "nothing".
 
     Raises:
         ValueError: "image_size height 30 is not a multiple of patch_size 4",
-            "dim 10 is not a multiple of num_heads 4", "pool must be one of cls, mean, got 'max'".
+            "dim 10 is not a multiple of num_heads 4", "pool must be one of cls, mean, mean_all, attention,
+            cls+register, cls+mean, got 'max'", "pool 'cls' reads a CLS token, the model has class_token False
+            and num_registers 0".
         TypeError: a size that is not an integer.
 
     Example:
@@ -168,12 +124,16 @@ class ViT(nn.Module):
         torch.Size([2, 10])
     """
 
+    attn_pool: AttentionPool
+
     @door(
         "image_size height is a multiple of patch_size",
         "image_size width is a multiple of patch_size",
         "dim is a multiple of num_heads",
         "num_classes is at least 0",
         "eps is below 1",
+        "num_registers is at least 0",
+        _enough_tokens_to_pool,
     )
     def __init__(
         self,
@@ -186,22 +146,80 @@ class ViT(nn.Module):
         num_heads: int,
         mlp_dim: int,
         num_classes: int,
-        pool: Literal["cls", "mean"] = "cls",
+        pool: Pool = "cls",
         eps: float = 1e-6,
+        num_registers: int = 0,
+        class_token: bool = True,
+        position: Literal["table", "rotary", "table+rotary"] = "table",
+        act: Act = "gelu",
+        pre_norm: bool = False,
+        final_norm: Literal["tokens", "pooled", "nothing"] = "tokens",
     ):
         super().__init__()
         self._sizes = {"dim": dim, "depth": depth, "num_heads": num_heads, "mlp_dim": mlp_dim}
-        self._eps = eps
+        self._kind: dict[str, Any] = {"eps": eps, "num_registers": num_registers, "class_token": class_token}
+        self._kind |= {"position": position, "act": act, "pre_norm": pre_norm, "final_norm": final_norm}
         self.image_size = (image_size, image_size) if isinstance(image_size, int) else tuple(image_size)
         self.patch_size, self.channels, self.pool = patch_size, channels, pool
         self.grid = (self.image_size[0] // patch_size, self.image_size[1] // patch_size)
         self.patch_embed = PatchEmbed(patch_size, channels, dim)
-        self.cls_token = nn.Parameter(torch.empty(1, 1, dim))
-        self.pos_embed = nn.Parameter(torch.empty(1, 1 + self.grid[0] * self.grid[1], dim))
-        self.blocks = nn.ModuleList(Block(dim, num_heads, mlp_dim, eps) for _ in range(depth))
-        self.norm = nn.LayerNorm(dim, eps=eps)
-        self.head = nn.Linear(dim, num_classes) if num_classes else nn.Identity()
+        self._make_tokens()
+        self._make_blocks()
+        self.head = nn.Linear(self._width, num_classes) if num_classes else nn.Identity()
         self.reset_parameters()
+
+    def _make_tokens(self) -> None:
+        """What is learned of tokens themselves: the prefix, and a vector for each place."""
+        dim, num_registers = self._sizes["dim"], self._kind["num_registers"]
+        rows = self.num_prefix + self.grid[0] * self.grid[1]
+        sizes = {
+            "cls_token": 1 if self._kind["class_token"] else None,
+            "reg_token": num_registers or None,
+            "pos_embed": None if self._kind["position"] == "rotary" else rows,
+        }
+        for name, number in sizes.items():
+            self.register_parameter(name, number and nn.Parameter(torch.empty(1, number, dim)))
+
+    def _make_blocks(self) -> None:
+        """The blocks, the norms around them, and the probe that pools."""
+        dim, depth, num_heads, mlp_dim = self._sizes.values()
+        eps, act, final_norm = (self._kind[name] for name in ("eps", "act", "final_norm"))
+        norms = {"norm_pre": self._kind["pre_norm"], "norm": final_norm == "tokens"}
+        norms["fc_norm"] = final_norm == "pooled"
+        self.blocks = nn.ModuleList(
+            Block(dim, num_heads, mlp_dim, eps, act, self._angles()) for _ in range(depth)
+        )
+        for name, is_there in norms.items():
+            width = self._width if name == "fc_norm" else dim
+            self.add_module(name, nn.LayerNorm(width, eps=eps) if is_there else nn.Identity())
+        if self.pool == "attention":
+            self.attn_pool = AttentionPool(dim, num_heads, mlp_dim, eps, act, self.num_prefix)
+
+    def _angles(self) -> Tensor | None:
+        """By how much queries and keys turn, a tensor of its own for each block; None where they do not."""
+        if self._kind["position"] == "table":
+            return None
+        return rotary_angles(patch_places(self.grid), self._sizes["dim"] // self._sizes["num_heads"])
+
+    @property
+    def num_registers(self) -> int:
+        """Learned tokens that no answer is read from."""
+        return self._kind["num_registers"]
+
+    @property
+    def num_prefix(self) -> int:
+        """Tokens in front of the patches: the CLS token and the registers."""
+        return self._kind["class_token"] + self.num_registers
+
+    @property
+    def _width(self) -> int:
+        """Of what the head reads."""
+        return self._sizes["dim"] * VECTORS.get(self.pool, 1)
+
+    @property
+    def _own(self) -> Tensor:
+        """A parameter of the model, to ask where it lies and how fine it is."""
+        return next(self.parameters()) if self.cls_token is None else self.cls_token
 
     @property
     def num_classes(self) -> int:
@@ -213,14 +231,14 @@ class ViT(nn.Module):
 
     def _tried_width(self) -> int:
         with torch.no_grad():
-            return deepcopy(self.head).eval()(self.cls_token.detach()[0]).shape[1]
+            return deepcopy(self.head).eval()(self._own.new_zeros(1, self._width)).shape[1]
 
     @property
     def config(self) -> dict[str, Any]:
         """The constructor's arguments with which this model would be made again, as it is now."""
         sizes = {"image_size": self.image_size, "patch_size": self.patch_size, "channels": self.channels}
         sizes |= self._sizes | {"depth": len(self.blocks)}
-        return sizes | {"num_classes": self.num_classes, "pool": self.pool, "eps": self._eps}
+        return sizes | {"num_classes": self.num_classes, "pool": self.pool} | self._kind
 
     @door("num_classes is at least 0")
     def with_head(self, num_classes: int) -> "ViT":
@@ -241,8 +259,8 @@ class ViT(nn.Module):
             TypeError: ``num_classes`` is not an integer.
         """
         model = deepcopy(self)
-        like = {"device": self.cls_token.device, "dtype": self.cls_token.dtype}
-        head = nn.Linear(self.cls_token.shape[2], num_classes, **like) if num_classes else nn.Identity()
+        like = {"device": self._own.device, "dtype": self._own.dtype}
+        head = nn.Linear(self._width, num_classes, **like) if num_classes else nn.Identity()
         for parameter in head.parameters():
             nn.init.zeros_(parameter)
         model.head = head.train(self.training)
@@ -257,9 +275,23 @@ class ViT(nn.Module):
                 nn.init.xavier_uniform_(module.weight)
                 if module.bias is not None:  # a head put in by hand may have none
                     nn.init.zeros_(module.bias)
-        small = [self.cls_token, self.pos_embed, *(p for p in self.head.parameters() if p.ndim == 2)]
-        for parameter in small:
+        tokens = [p for name, p in self.named_parameters() if name in SMALL]
+        for parameter in [*tokens, *(p for p in self.head.parameters() if p.ndim == 2)]:
             nn.init.trunc_normal_(parameter, std=0.02)
+
+    def embed(
+        self, image: Float[Tensor, "batch channels height width"]
+    ) -> tuple[Tensor, Tensor, Float[Tensor, "batch tokens dim"]]:
+        """Steps 1 to 3, as far as the model has them: patches, with a prefix, and as blocks get them."""
+        patches = self.patch_embed(image)
+        tokens = patches if self.reg_token is None else prepend_registers(patches, self.reg_token)
+        with_cls = tokens if self.cls_token is None else prepend_cls(tokens, self.cls_token)
+        placed = with_cls if self.pos_embed is None else add_position(with_cls, self.pos_embed[0])
+        return patches, with_cls, self.norm_pre(placed)
+
+    def read(self, tokens: Float[Tensor, "batch tokens dim"]) -> Float[Tensor, "batch width"]:
+        """Pool tokens into what the head reads, as this model does."""
+        return self.fc_norm(POOLS[self.pool](self)(tokens))
 
     @door(_made_for)
     def forward(self, image: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch classes"]:
@@ -271,12 +303,12 @@ class ViT(nn.Module):
             ValueError: "image is 3 x 32 x 30, the model was made for 3 x 32 x 32".
             TypeError: ``image`` is not a floating-point tensor.
         """
-        tokens = add_position(prepend_cls(self.patch_embed(image), self.cls_token), self.pos_embed[0])
+        *_, tokens = self.embed(image)
         *blocks, last = self.blocks
         for block in blocks:
             tokens = block(tokens)
         tokens = last(tokens, cls_only=self.pool == "cls")
-        return classify(tokens, self.norm, self.head, pool=POOLS[self.pool])
+        return classify(tokens, self.norm, self.head, pool=self.read)
 
     @door(_made_for)
     def trace(
@@ -288,7 +320,8 @@ class ViT(nn.Module):
         """Classify images and keep what each step gave, attention weights included.
 
         The logits are those of :meth:`forward` to rounding. ``encoded`` is what the last block gave, before
-        the final norm, so ``classify(trace.encoded, model.norm, model.head)`` is ``trace.logits``.
+        the final norm, so ``classify(trace.encoded, model.norm, model.head, pool=model.read)`` is
+        ``trace.logits``. Where a probe pools, ``pooling`` is whom it looked at.
 
         Args:
             image: as :meth:`forward` takes it.
@@ -300,16 +333,16 @@ class ViT(nn.Module):
             ValueError: "layers holds 12, the model has 12 blocks: 0 to 11".
         """
         kept = _kept_layers(layers, len(self.blocks))
-        patches = self.patch_embed(image)
-        with_cls = prepend_cls(patches, self.cls_token)
-        encoded = with_position = add_position(with_cls, self.pos_embed[0])
+        patches, with_cls, with_position = self.embed(image)
+        encoded = with_position
         heads, (batch, tokens, _) = self.blocks[0].attn.num_heads, encoded.shape
         # One tensor from the start: to stack the maps of all blocks would hold each of them twice.
         attention = encoded.new_empty(batch, len(kept), heads, tokens, tokens)
         for layer, block in enumerate(self.blocks):
             encoded = block(encoded, weights=attention[:, kept.index(layer)] if layer in kept else None)
-        logits = classify(encoded, self.norm, self.head, pool=POOLS[self.pool])
-        return Trace(patches, with_cls, with_position, attention, encoded, logits)
+        logits = classify(encoded, self.norm, self.head, pool=self.read)
+        pooling = self.attn_pool.attend(self.norm(encoded))[1] if self.pool == "attention" else None
+        return Trace(patches, with_cls, with_position, attention, encoded, logits, pooling)
 
 
 def _kept_layers(layers: Sequence[int] | None, depth: int) -> list[int]:

@@ -208,7 +208,10 @@ TRACES = constants(None, 1, "text", {}) | {
     "without attention": constant(trace_of(ONE, attention=torch.zeros(1, 0, 2, 7, 7))),
     "an axis missing": constant(trace_of(ONE, logits=torch.zeros(3))),
     "with registers": constant(trace_of(ONE, with_cls=torch.zeros(1, 11, 8))),
-    "all zero": constant(trace_of(ONE)._make(torch.zeros_like(part) for part in trace_of(ONE)), FINITE),
+    "all zero": constant(
+        trace_of(ONE)._make(None if part is None else torch.zeros_like(part) for part in trace_of(ONE)),
+        FINITE,
+    ),
 }
 ROWS["looking.the_way.plot_the_way"] = Row(
     plot_the_way,

@@ -10,6 +10,7 @@ from vit_steps.looking import attention_maps
 MODEL = dict(
     image_size=(4, 6), patch_size=2, channels=3, dim=8, depth=2, num_heads=2, mlp_dim=8, num_classes=3
 )
+KIND = dict(num_registers=1, class_token=True, pre_norm=True)
 
 
 def same(tokens):
@@ -18,6 +19,10 @@ def same(tokens):
 
 def three_times(tokens):
     return torch.cat([tokens, tokens, tokens], dim=-1)
+
+
+def twice(tokens):
+    return torch.cat([tokens, tokens], dim=-1)
 
 
 def attend(tokens):
@@ -69,6 +74,7 @@ CALLS = {
     "resize_kernel": lambda: dict(kernel=torch.rand(5, 3, 2, 2), patch_size=3),
     "map2emb": lambda: dict(feature_map=torch.rand(2, 5, 2, 3)),
     "prepend_cls": lambda: dict(tokens=tokens(), cls_token=torch.rand(1, 1, 8)),
+    "prepend_registers": lambda: dict(tokens=tokens(), registers=torch.rand(1, 3, 8)),
     "split_cls": lambda: dict(tokens=tokens()),
     "add_position": lambda: dict(tokens=tokens(), table=torch.rand(9, 8)),
     "sincos_position": lambda: dict(grid=(2, 3), dim=8, temperature=100.0),
@@ -84,21 +90,26 @@ CALLS = {
     "attention_weights": lambda: dict(query=torch.rand(2, 4, 5, 2), key=torch.rand(2, 4, 7, 2)),
     "self_attention": lambda: dict(tokens=tokens(), qkv=three_times, proj=same, num_heads=2),
     "fused_attention": lambda: dict(tokens=tokens(), qkv=three_times, proj=same, num_heads=2, num_queries=1),
+    "cross_attention": lambda: dict(
+        queries=torch.rand(2, 3, 8), tokens=tokens(), q=same, kv=twice, proj=same, num_heads=2
+    ),
     "encoder_block": lambda: dict(tokens=tokens(), **TORSO),
     "cls_block": lambda: dict(tokens=tokens(), norm1=same, attn=attend_with_one, norm2=same, mlp=same),
     "pool_cls": lambda: dict(tokens=tokens()),
-    "pool_mean": lambda: dict(tokens=tokens()),
+    "pool_mean": lambda: dict(tokens=tokens(), num_prefix=2),
+    "pool_first": lambda: dict(tokens=tokens(), num_tokens=2),
+    "pool_cls_and_mean": lambda: dict(tokens=tokens(), num_prefix=2),
     "classify": lambda: dict(tokens=tokens(), norm=same, head=same),
     "top_k": lambda: dict(logits=torch.rand(4), labels=list("abcd"), k=2),
-    "cls_attention": lambda: dict(attention=attention(), grid=(2, 3), layer=1, head=2),
+    "cls_attention": lambda: dict(attention=attention(), grid=(2, 3), layer=1, head=2, num_prefix=1),
     "attention_rollout": lambda: dict(attention=attention()),
-    "mean_attention_distance": lambda: dict(attention=attention(), grid=(2, 3), patch_size=2),
+    "mean_attention_distance": lambda: dict(attention=attention(), grid=(2, 3), patch_size=2, num_prefix=1),
     "attention_entropy": lambda: dict(attention=attention()),
     "kernel_components": lambda: dict(kernel=torch.rand(5, 3, 2, 2), num_components=3),
     "deletion_curve": lambda: dict(
         model=corner, images=image(), labels=torch.tensor([0, 2]), order=ORDER.clone()
     ),
-    "build_vit": lambda: dict(MODEL),
+    "build_vit": lambda: dict(MODEL | KIND),
     "forward": lambda: dict(image=image()),
     "trace": lambda: dict(image=image()),
 }
@@ -136,7 +147,9 @@ FINE = {
     "resize_position": {"new_grid": {"(5, 7)": "another size"}},
     "patch_places": {"grid": {"(5, 7)": "another size"}},
     "fused_attention": {"num_queries": {"None": "all ask"}},
-    "build_vit": {"num_classes": {"0": "no head"}},
+    "pool_first": {"tokens": {"one NaN": "in a token that is not read"}},
+    "pool_mean": {"num_prefix": {"0": "every token counts"}},
+    "build_vit": {"num_classes": {"0": "no head"}, "num_registers": {"0": "none"}},
     "top_k": {
         "logits": {"an axis too many": "(1, classes) is the logits of one image"},
         "labels": {"numbers": "given back as they are"},

@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from vit_steps import ViT, prepend_cls
-from vit_steps.vit import Block
+from vit_steps.layers import Block
 
 
 class Dot(nn.Module):

@@ -330,7 +330,7 @@ K = torch.zeros(64, 1, 4, 4)
 @pytest.mark.parametrize(
     ("function", "arguments", "options", "error", "message"),
     [
-        (cls_attention, (A, (3, 3)), {}, ValueError, "attention tokens 17 is not 1 + grid rows 3 * grid cols 3 = 10: the CLS token comes first"),
+        (cls_attention, (A, (3, 3)), {}, ValueError, "attention tokens 17 is not num_prefix 1 + grid rows 3 * grid cols 3 = 10: the CLS token and registers come first"),
         (cls_attention, (A, (4, 4)), {"layer": 3}, ValueError, "layer 3 is out of range: attention depth is 3"),
         (cls_attention, (A, (4, 4)), {"layer": -4}, ValueError, "layer -4 is out of range: attention depth is 3"),
         (cls_attention, (A, (4, 4)), {"head": 4}, ValueError, "head 4 is out of range: attention heads is 4"),
@@ -353,7 +353,7 @@ K = torch.zeros(64, 1, 4, 4)
         (attention_rollout, (A[:, :, :0],), {}, ValueError, "attention heads must be at least 1, got 0"),
         (attention_rollout, (A[..., :0, :0],), {}, ValueError, "attention tokens must be at least 1, got 0"),
         (attention_rollout, (list(A),), {}, TypeError, "attention must be a torch.Tensor, not list"),
-        (mean_attention_distance, (A, (3, 3), 4), {}, ValueError, "attention tokens 17 is not 1 + grid rows 3 * grid cols 3 = 10: the CLS token comes first"),
+        (mean_attention_distance, (A, (3, 3), 4), {}, ValueError, "attention tokens 17 is not num_prefix 1 + grid rows 3 * grid cols 3 = 10: the CLS token and registers come first"),
         (mean_attention_distance, (A, (4, 4), 0), {}, ValueError, "patch_size must be at least 1, got 0"),
         (mean_attention_distance, (A, (4, 4), 4.0), {}, TypeError, "patch_size must be an integer, got 4.0"),
         (mean_attention_distance, (A[:0], (4, 4), 4), {}, ValueError, "attention batch must be at least 1, got 0: a mean over images needs one"),

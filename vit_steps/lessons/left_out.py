@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from vit_steps.doors import door
-from vit_steps.vit import Block, ViT
+from vit_steps.layers import Block
+from vit_steps.vit import ViT
 
 Part = Literal["nothing", "the residual", "the norms", "the MLP", "the division"]
 PARTS = get_args(Part)

@@ -9,9 +9,13 @@ from torch import Tensor
 
 from vit_steps.doors import door, values
 
+PREFIX = "num_prefix is at least 0"
+PATCHES = "attention tokens is num_prefix + grid rows * grid cols: the CLS token and registers come first"
+
 
 @door(
-    "attention tokens is 1 + grid rows * grid cols: the CLS token comes first",
+    "num_prefix is at least 1: the CLS token comes first",
+    PATCHES,
     "layer is an index of attention depth",
     "attention heads is at least 1",
     "head is an index of attention heads",
@@ -22,6 +26,7 @@ def cls_attention(
     *,
     layer: int = -1,
     head: int | None = None,
+    num_prefix: int = 1,
 ) -> Float[Tensor, "batch rows cols"]:
     """Lay what the CLS token attends to out as a picture, one number per patch.
 
@@ -30,16 +35,18 @@ def cls_attention(
         grid: (rows, cols), counted in patches.
         layer: which encoder block, from 0; negative numbers count from the last.
         head: which head; ``None`` is the mean over all of them.
+        num_prefix: tokens before the patches, which no picture shows: the CLS token, and registers.
 
     Returns:
-        Weights between 0 and 1. They sum to what the CLS token does not spend on itself.
+        Weights between 0 and 1. They sum to what the CLS token does not spend on the prefix.
 
     Raises:
-        ValueError: "attention tokens 17 is not 1 + grid rows 3 * grid cols 3 = 10: the CLS token comes
-            first", "layer 12 is out of range: attention depth is 12", and the same for ``head``.
+        ValueError: "attention tokens 17 is not num_prefix 1 + grid rows 3 * grid cols 3 = 10: the CLS token
+            and registers come first", "layer 12 is out of range: attention
+            depth is 12", and the same for ``head``.
         TypeError: ``attention`` is not a floating-point tensor, or a number is not an integer.
     """
-    weights = attention[:, layer, :, 0, 1:]
+    weights = attention[:, layer, :, 0, num_prefix:]
     weights = weights.mean(dim=1) if head is None else weights[:, head]
     return weights.unflatten(1, grid)
 
@@ -80,34 +87,40 @@ A_MEAN = (
 )
 
 
-@door(*A_MEAN, "attention tokens is 1 + grid rows * grid cols: the CLS token comes first")
+@door(*A_MEAN, PREFIX, PATCHES)
 def mean_attention_distance(
-    attention: Float[Tensor, "batch depth heads tokens tokens"], grid: tuple[int, int], patch_size: int
+    attention: Float[Tensor, "batch depth heads tokens tokens"],
+    grid: tuple[int, int],
+    patch_size: int,
+    *,
+    num_prefix: int = 1,
 ) -> Float[Tensor, "depth heads"]:
     """How far each head looks, in pixels (ViT paper, figure 7 right and appendix D.7).
 
     The distance from a query patch to every key patch, centre to centre, is weighted by attention and summed
-    over keys, then averaged over queries and images. The CLS token has no place in the picture: it is left
-    out as query and as key, and the rest of the row is taken as it is, as in Keras's probing_vits. What a
-    patch spends on the CLS token therefore counts as no distance at all.
+    over keys, then averaged over queries and images. The CLS token and registers have no place in the
+    picture: they are left out as queries and as keys, and the rest of the row is taken as it is, as in
+    Keras's probing_vits. What a patch spends on the prefix therefore counts as no distance at all.
 
     Args:
         attention: weights of all layers, as :meth:`vit_steps.ViT.trace` returns them.
         grid: (rows, cols), counted in patches.
         patch_size: side of a patch, in pixels.
+        num_prefix: tokens before the patches: the CLS token, and registers.
 
     Returns:
         Pixels, between 0 and the diagonal of the image.
 
     Raises:
-        ValueError: "attention tokens 17 is not 1 + grid rows 3 * grid cols 3 = 10: the CLS token comes
-            first", "attention batch must be at least 1, got 0: a mean over images needs one".
+        ValueError: "attention tokens 17 is not num_prefix 1 + grid rows 3 * grid cols 3 = 10: the CLS token
+            and registers come first", "attention batch must be at least 1, got 0: a mean over
+            images needs one".
         TypeError: ``attention`` is not a floating-point tensor, or a size is not an integer.
     """
     rows, cols = grid
     places = torch.cartesian_prod(torch.arange(rows), torch.arange(cols)).to(attention)
     distance = patch_size * (places[:, None] - places).norm(dim=-1)
-    return (attention[..., 1:, 1:] * distance).sum(dim=-1).mean(dim=(0, 3))
+    return (attention[..., num_prefix:, num_prefix:] * distance).sum(dim=-1).mean(dim=(0, 3))
 
 
 @door(*A_MEAN)

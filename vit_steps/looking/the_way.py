@@ -84,7 +84,8 @@ def plot_the_way(image, trace: Trace, ax: Axes, *, lit: int) -> list[Artist]:
 
 def _read(image, trace: Trace) -> _Way:
     picture = read_picture("image", image)
-    one = {name: _read_field(name, numbers) for name, numbers in trace._asdict().items()}
+    drawn = {name: numbers for name, numbers in trace._asdict().items() if name != "pooling"}
+    one = {name: _read_field(name, numbers) for name, numbers in drawn.items()}
     if len(one["with_cls"]) != len(one["patches"]) + 1:
         counts = f"trace has {len(one['patches'])} patches and {len(one['with_cls'])} tokens"
         raise ValueError(f"{counts}: the drawing has one more")
