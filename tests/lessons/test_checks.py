@@ -39,6 +39,7 @@ from vit_steps import (
     self_attention,
     weight2kernel,
 )
+from vit_steps.cls_token import prepend_cls, prepend_registers
 from vit_steps.lessons import (
     classification,
     cls_token,
@@ -97,6 +98,16 @@ def test_every_check_names_two_mistakes_at_least():
 YOURSELF = [
     (lessons.check_patches2image, vit_steps.patches2image, ()),
     (lessons.check_patches2image, F.fold, ()),
+    (
+        lessons.check_registers,
+        lambda patches, cls_token, registers: prepend_cls(prepend_registers(patches, registers), cls_token),
+        (),
+    ),
+    (
+        lessons.check_pool_patches,
+        lambda tokens, num_prefix: pool_mean(tokens, num_prefix=num_prefix),
+        (),
+    ),
     (
         lessons.check_smoothed_loss,
         lambda logits, label, smoothing: F.cross_entropy(logits, label, label_smoothing=smoothing),

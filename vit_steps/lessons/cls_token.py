@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from vit_steps.classification import pool_mean
+from vit_steps.cls_token import prepend_registers
 from vit_steps.lessons._verdict import TOLERANCE, find_fault, random_tensor, tell
 
 
@@ -24,7 +25,8 @@ def check_registers(answer: Any) -> bool:
         )
         for batch in (1, 3)
     }
-    fault = find_fault(answer, _sequence("cls", "registers", "patches"), cases, REGISTERS_MISTAKES)
+    right = _sequence("cls", "registers", "patches")
+    fault = find_fault(answer, right, cases, REGISTERS_MISTAKES, yourself=[prepend_registers])
     return tell(fault, "CLS, four registers, six patches, for one image and for three")
 
 
