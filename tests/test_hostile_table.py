@@ -43,7 +43,7 @@ OF_PRETRAINED += ("unsaid.unsaid_preparation", "weight_files.opener_of", "spelli
 OF_PRETRAINED += ("obstacles.by_keys", "weight_files.shards_of")
 OF_PRETRAINED += tuple(f"architectures.{name}" for name in ("check_known", "check_arguments", "heads_of"))
 OF_PRETRAINED += ("pickles.Limited", "pickles.check_steps", "shapes.check_shapes")
-OF_LAYERS = ("PatchEmbed", "Attention", "AttentionPool", "Block", "QuickGELU", "SwiGLU", "make_mlp")
+OF_LAYERS = ("PatchEmbed", "Attention", "AttentionPool", "Block", "QuickGELU", "SwiGLU", "GEGLU", "make_mlp")
 NOT_FED = {
     **dict.fromkeys([f"layers.{name}" for name in OF_LAYERS], OF_A_MODEL),
     **dict.fromkeys(

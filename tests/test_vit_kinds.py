@@ -4,7 +4,7 @@ from functools import partial
 
 import pytest
 import torch
-from timm.layers import SwiGLUPacked
+from timm.layers import GluMlp, SwiGLUPacked
 from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
@@ -45,6 +45,7 @@ KINDS = {
         dict(reg_tokens=2, global_pool="map"),
     ),
     "SwiGLU": (dict(act="swiglu"), dict(mlp_layer=SwiGLUPacked, act_layer=nn.SiLU)),
+    "GEGLU": (dict(act="geglu"), dict(mlp_layer=partial(GluMlp, gate_last=False), act_layer=nn.GELU)),
 }
 every_kind = pytest.mark.parametrize("kind", KINDS)
 # What timm puts together from other parts, or under other names.
@@ -70,7 +71,7 @@ def make(kind, **options):
 
 def timms(kind):
     ours, theirs = KINDS[kind]
-    hidden = SIZES["mlp_dim"] * (2 if ours.get("act") == "swiglu" else 1)
+    hidden = SIZES["mlp_dim"] * (2 if ours.get("act") in ("swiglu", "geglu") else 1)
     return perturb(
         VisionTransformer(
             **dict(
@@ -206,7 +207,7 @@ def test_blocks_do_not_share_their_angles():
         (dict(class_token=1), TypeError, "class_token must be a bool, not int"),
         (dict(position="sincos"), ValueError, "position must be one of table, rotary, table\\+rotary"),
         (dict(position="rotary", dim=12), ValueError, "head_dim 6 is not a multiple of 4"),
-        (dict(act="relu"), ValueError, "act must be one of gelu, gelu_tanh, quick_gelu, swiglu"),
+        (dict(act="relu"), ValueError, "act must be one of gelu, gelu_tanh, quick_gelu, swiglu, geglu"),
         (dict(pre_norm=None), TypeError, "pre_norm must be a bool, not NoneType"),
         (dict(final_norm=True), (TypeError, ValueError), "final_norm must be one of tokens, pooled, nothing"),
     ],

@@ -25,7 +25,7 @@ from vit_steps.encoder import (
 from vit_steps.patch_embedding import map2emb
 from vit_steps.position_embedding import rotate
 
-Act = Literal["gelu", "gelu_tanh", "quick_gelu", "swiglu"]
+Act = Literal["gelu", "gelu_tanh", "quick_gelu", "swiglu", "geglu"]
 
 
 class PatchEmbed(nn.Module):
@@ -59,13 +59,23 @@ class SwiGLU(nn.Module):
         return F.silu(gate) * value
 
 
+class GEGLU(nn.Module):
+    """As :class:`SwiGLU`, with the exact GELU in the place of SiLU (arXiv 2002.05202)."""
+
+    def forward(self, hidden: Float[Tensor, "batch tokens hidden"]) -> Float[Tensor, "batch tokens mlp_dim"]:
+        """Let through as much of each number as its gate says."""
+        gate, value = hidden.chunk(2, dim=-1)
+        return F.gelu(gate) * value
+
+
 ACTIVATIONS = {
     "gelu": nn.GELU,
     "gelu_tanh": partial(nn.GELU, approximate="tanh"),
     "quick_gelu": QuickGELU,
     "swiglu": SwiGLU,
+    "geglu": GEGLU,
 }
-GATED = {"swiglu"}  # two hidden numbers for each that is left
+GATED = {"swiglu", "geglu"}  # two hidden numbers for each that is left
 
 
 def make_mlp(dim: int, mlp_dim: int, act: Act) -> nn.Sequential:
@@ -99,13 +109,14 @@ class Attention(nn.Module):
         weights: Tensor | None = None,
     ) -> tuple[Tensor, Tensor | None]:
         """Attend: (tokens, weights), or with the fused kernel (tokens, None), all asking or the first few."""
-        qkv = self.qkv if self.angles is None else self._turned
         if weights is not None:
-            return self._attend_into(weights, qkv(tokens)), weights
-        return fused_attention(tokens, qkv, self.proj, self.num_heads, num_queries=num_queries)
+            return self._attend_into(weights, self.project(tokens)), weights
+        return fused_attention(tokens, self.project, self.proj, self.num_heads, num_queries=num_queries)
 
-    def _turned(self, tokens: Tensor) -> Tensor:
-        """Query, key and value, the first two turned by the angles of their places (RoPE)."""
+    def project(self, tokens: Float[Tensor, "batch tokens dim"]) -> Float[Tensor, "batch tokens 3*dim"]:
+        """Query, key and value, the first two turned by the angles of their places where there are (RoPE)."""
+        if self.angles is None:
+            return self.qkv(tokens)
         query, key, value = split_heads(self.qkv(tokens), 3 * self.num_heads).chunk(3, dim=1)
         turned = [rotate(query, self.angles), rotate(key, self.angles), value]
         return merge_heads(torch.cat(turned, dim=1))

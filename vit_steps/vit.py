@@ -106,8 +106,8 @@ class ViT(nn.Module):
         position: "table" has a learned vector for each place, "rotary" turns queries and keys (DINOv3),
             "table+rotary" does both (EVA-02). The angles are a buffer of each attention, as
             ``rotary_angles(patch_places(grid), head_dim)`` gives them, until other ones are loaded.
-        act: between the layers of an MLP: "gelu", "gelu_tanh" (SigLIP), "quick_gelu" (CLIP), or "swiglu",
-            which has two hidden numbers for each of ``mlp_dim``.
+        act: between the layers of an MLP: "gelu", "gelu_tanh" (SigLIP), "quick_gelu" (CLIP), or "swiglu" and
+            "geglu", which have two hidden numbers for each of ``mlp_dim``.
         pre_norm: whether there is a norm before the first block (CLIP).
         final_norm: whether it norms "tokens" before they are pooled, what was "pooled", or "nothing".
 

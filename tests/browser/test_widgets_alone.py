@@ -153,6 +153,18 @@ def test_it_starts_with_cls_in_the_last_block(explorer, weights):
     assert sentence(explorer) == expected(weights, 0, 2, "mean", 0)
 
 
+def test_without_a_cls_token_the_patch_in_the_middle_looks_first(page):
+    attention = torch.rand(1, 1, 1, 6, 6, generator=torch.Generator().manual_seed(2))
+    show(page, attention_explorer(torch.rand(1, 3, 8, 12), attention, GRID, num_prefix=0))
+    names = [f"row {row + 1}, column {col + 1}" for row, col in np.ndindex(GRID)]
+    page.locator(".vit-steps-stage").focus()
+    for key, query in (("c", 4), ("ArrowUp", 1), ("ArrowUp", 1), ("ArrowRight", 2)):
+        press(page, key)
+        who, line = sentence(page).split("\n")
+        assert who == f"The patch in {names[query]} (image 0, block 1) looks most at"
+        assert line == Said(f"in the model: {told(attention[0, 0, 0, query], names)}")
+
+
 def test_keys_move_the_one_who_looks(explorer, weights):
     explorer.locator(".vit-steps-stage").focus()
     for keys, query in WAYS.items():

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .timm_models import build, obstacles_of
+from .timm_models import build, obstacles_of, tolerance_of
 from .verdict import Saved, perturb
 
 SIZE = 96
@@ -147,7 +147,11 @@ def dinov2(folder: Path) -> Saved:
 def dinov2_registers(folder: Path) -> Saved:
     model, weights = plain("vit_small_patch14_reg4_dinov2", num_classes=0, img_size=98)
     weights = rename(weights, ("reg_token", "register_tokens")) | {"mask_token": torch.ones(1, 384)}
-    return saved(model, pth(weights, folder / "dinov2_vits14_reg4_pretrain.pth"))
+    # timm has added the place of the CLS token to the token itself.
+    place = torch.linspace(-1, 1, 384, dtype=torch.float64).view(1, 1, -1)
+    weights |= {"cls_token": weights["cls_token"] - place}
+    weights |= {"pos_embed": torch.cat([place, weights["pos_embed"]], dim=1)}
+    return saved(model, pth(weights, folder / "dinov2_vits14_reg4_pretrain.pth"))._replace(shape=(3, 98, 98))
 
 
 def dinov2_giant(folder: Path) -> Saved:
@@ -155,16 +159,17 @@ def dinov2_giant(folder: Path) -> Saved:
     weights = rename(weights, ("mlp.fc1", "mlp.w12"), ("mlp.fc2", "mlp.w3")) | {
         "mask_token": torch.ones(1, 1536)
     }
-    return saved(model, pth(weights, folder / "dinov2_vitg14_pretrain.pth"))
+    return saved(model, pth(weights, folder / "dinov2_vitg14_pretrain.pth"))._replace(shape=(3, 98, 98))
 
 
 def dinov3(folder: Path) -> Saved:
-    model, weights = plain("vit_small_patch16_dinov3", num_classes=0)
+    model, weights = plain("vit_small_patch16_dinov3", num_classes=0, global_pool="token")
     weights = rename(
         weights, ("reg_token", "storage_tokens"), ("gamma_1", "ls1.gamma"), ("gamma_2", "ls2.gamma")
     )
     weights |= {"mask_token": torch.ones(1, 384), "rope_embed.periods": torch.ones(16)}
-    return saved(model, pth(weights, folder / "dinov3_vits16_pretrain_lvd1689m.pth"))
+    path = pth(weights, folder / "dinov3_vits16_pretrain_lvd1689m.pth")
+    return saved(model, path, image_size=SIZE)._replace(tolerance=tolerance_of(model))
 
 
 def torchvision(folder: Path) -> Saved:
@@ -205,7 +210,12 @@ TEXT = {
 
 def _clip(name: str, path: Path, **extra: Tensor) -> Saved:
     model, weights = plain(name)
-    visual = before("visual.", rename(weights, *CLIP_NAMES))
+    model.head.bias.data.zero_()
+    projection = weights["head.weight"].T.contiguous()
+    weights = {key: weight for key, weight in weights.items() if not key.startswith("head.")}
+    visual = before("visual.", rename(weights, *CLIP_NAMES)) | {"visual.proj": projection}
+    for token in ("class_embedding", "positional_embedding"):
+        visual[f"visual.{token}"] = visual[f"visual.{token}"].squeeze()
     text = TEXT | {"transformer.resblocks.0.ln_1.weight": torch.ones(8)}
     return saved(model, pth(visual | text | extra, path))
 
@@ -217,7 +227,8 @@ def openai_clip(folder: Path) -> Saved:
 
 
 def open_clip(folder: Path) -> Saved:
-    return _clip("vit_base_patch16_clip_224", folder / "open_clip_pytorch_model.bin")
+    model = _clip("vit_base_patch16_clip_224", folder / "open_clip_pytorch_model.bin")
+    return model._replace(unseen="the exact GELU, where OpenAI's CLIP has its own")
 
 
 def open_clip_around_timm(folder: Path) -> Saved:
@@ -304,7 +315,8 @@ def big_vision_siglip(folder: Path) -> Saved:
     arrays = flax(twin, *BIG_VISION)
     del arrays["cls"]
     arrays["MAPHead_0/probe"] = np.ones((1, 1, 768))
-    return saved(model, npz(arrays, folder / "webli_en_b16_224.npz", "params/img/"))
+    path = npz(arrays, folder / "webli_en_b16_224.npz", "params/img/")
+    return saved(model, path, frozenset({"pooling by attention"}))
 
 
 def timm_training(folder: Path) -> Saved:

@@ -16,13 +16,13 @@ VERDICTS = (SAME, SAID, TRUE, MISLEADING, WRONG)
 TOLERANCE = 1e-9
 # What may stand in the way, as a refusal has to say it. What each model is, its own file knows.
 OBSTACLES = {
-    *("register tokens", "SwiGLU", "norm before the first block", "norm after the pooling"),
+    *("register tokens",),
     *("no norm after the last block", "no class token", "pooling by attention", "rotary positions"),
-    *("relative positions", "QuickGELU", "GELU by tanh", "RMSNorm", "norms of query and key"),
+    *("relative positions", "RMSNorm", "norms of query and key", "rotary positions that were learned"),
     *("norm inside the attention or the MLP", "norms after attention and MLP", "side by side"),
-    *("differential attention", "convolutional stem", "distilled", "no table of positions", "NaFlex"),
-    *("several blocks", "more than the class token", "detection tokens", "stages", "patches of a video"),
-    *("last norm twice", "patches of a spectrogram", "hidden_act", "pool_include_prefix", "trunk alone"),
+    *("differential attention", "convolutional stem", "no table of positions", "NaFlex"),
+    *("several blocks", "detection tokens", "stages", "patches of a video"),
+    *("last norm twice", "marks places", "patches of a spectrogram", "trunk alone"),
 }
 POOL = 1_000_003  # a prime, so that no row of a matrix begins where another did
 
@@ -35,6 +35,7 @@ class Saved(NamedTuple):
         answers: image -> what the model answers, by its own library; None where the file has no numbers.
         shape: of one image.
         obstacles: what makes it another function, by what is known of it; empty where it is this one.
+        tolerance: how far two ways to the same function may be apart, as a share of the largest number.
         unseen: what of it leaves no key, such as its epsilon, so that a bare file cannot tell it.
     """
 
@@ -44,6 +45,7 @@ class Saved(NamedTuple):
     obstacles: frozenset[str] = frozenset()
     unseen: str = ""
     options: dict = {}  # noqa: RUF012
+    tolerance: float = TOLERANCE
     ours: Callable[[Pretrained, Tensor], Tensor] = lambda loaded, image: loaded.model(image)
 
 
@@ -63,7 +65,7 @@ def judge(saved: Saved) -> Verdict:
         except (KeyError, TypeError, ValueError) as error:
             return judge_refusal(str(error.args[0]), saved.obstacles)
     far = distance(loaded, saved) if saved.answers else float("inf")
-    if far <= TOLERANCE:
+    if far <= saved.tolerance:
         return Verdict(SAME, f"{far:.0e}")
     said = "; ".join(loaded.assumed)
     kind = SAID if saved.unseen and "none of which leaves a key" in said else WRONG

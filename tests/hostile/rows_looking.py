@@ -143,7 +143,7 @@ ROWS = {
     ),
     "looking.widgets.explorer.position_picker": Row(
         quickly(widgets.position_picker),
-        lambda: dict(similarity=torch.rand(6, 6), grid=(2, 3)),
+        lambda: dict(similarity=torch.rand(9, 9), grid=(2, 3), num_prefix=3),
         own={"similarity": TABLES},
         seen=sent,
     ),
@@ -151,10 +151,11 @@ ROWS = {
         quickly(widgets.attention_explorer),
         lambda: dict(
             images=torch.rand(2, 3, 4, 6),
-            attention=torch.rand(2, 1, 2, 7, 7),
+            attention=torch.rand(2, 1, 2, 9, 9),
             grid=(2, 3),
-            control=torch.rand(2, 1, 2, 7, 7),
+            control=torch.rand(2, 1, 2, 9, 9),
             labels=["one", "two"],
+            num_prefix=3,
         ),
         own={"images": OUTSIDE | {"not of squares": constant(torch.rand(2, 3, 4, 8))}},
         fine={"control": {"None": "no control"}, "labels": {"None": "numbers"}},
@@ -214,6 +215,8 @@ ROWS |= {
         for name, more in {
             "gradient_times_input": {},
             "integrated_gradients": {"steps": 2},
+            "answer_attention": {},
+            "answer_rollout": {},
             "attention_relevance": {},
             "leave_one_out": {},
         }.items()

@@ -144,7 +144,10 @@ ROWS = {
         fine={"differences": ANY_SHAPE | {"1.0": "one difference"}},
     ),
     "plot_tokens": of_plot(
-        "tokens", lambda: dict(tokens=torch.randn(5, 8), limit=2.0), {"limit": LIMIT}, fine=NO_LIMIT
+        "tokens",
+        lambda: dict(tokens=torch.randn(5, 8), limit=2.0, num_prefix=2),
+        {"limit": LIMIT, "num_prefix": {"more than there are": constant(6)}},
+        fine=NO_LIMIT | {"num_prefix": {"0": "no frame"}},
     ),
     "plot_similarity": of_plot("similarity", lambda: dict(similarity=torch.rand(6, 6), grid=(2, 3))),
     "plot_weights": of_plot(
@@ -207,6 +210,7 @@ TRACES = constants(None, 1, "text", {}) | {
     "NaN in it": constant(trace_of(ONE, encoded=torch.full((1, 7, 8), torch.nan))),
     "without attention": constant(trace_of(ONE, attention=torch.zeros(1, 0, 2, 7, 7))),
     "an axis missing": constant(trace_of(ONE, logits=torch.zeros(3))),
+    "pooled by attention": constant(trace_of(ONE, pooling=torch.rand(1, 2, 1, 6))),
     "with registers": constant(trace_of(ONE, with_cls=torch.zeros(1, 11, 8))),
     "all zero": constant(
         trace_of(ONE)._make(None if part is None else torch.zeros_like(part) for part in trace_of(ONE)),

@@ -39,7 +39,6 @@ from vit_steps import (
     self_attention,
     weight2kernel,
 )
-from vit_steps.cls_token import prepend_cls, prepend_registers
 from vit_steps.lessons import (
     classification,
     cls_token,
@@ -100,12 +99,14 @@ YOURSELF = [
     (lessons.check_patches2image, F.fold, ()),
     (
         lessons.check_registers,
-        lambda patches, cls_token, registers: prepend_cls(prepend_registers(patches, registers), cls_token),
+        lambda patches, cls_token, registers: vit_steps.prepend_cls(
+            vit_steps.prepend_registers(patches, registers), cls_token
+        ),
         (),
     ),
     (
         lessons.check_pool_patches,
-        lambda tokens, num_prefix: pool_mean(tokens, num_prefix=num_prefix),
+        lambda tokens, num_prefix: vit_steps.pool_mean(tokens, num_prefix=num_prefix),
         (),
     ),
     (

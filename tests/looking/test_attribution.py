@@ -69,30 +69,48 @@ def test_integrated_gradients_add_up_to_what_the_image_adds_to_black(model, imag
     assert torch.allclose(integrated_gradients(model, images, steps=200).sum(dim=1), added, atol=1e-3)
 
 
+@pytest.mark.parametrize(
+    ("kind", "read"),
+    [
+        ({}, lambda tokens: tokens[:, 0]),
+        ({"num_registers": 3, "final_norm": "nothing"}, lambda tokens: tokens[:, 0]),
+        ({"num_registers": 3, "pool": "mean"}, lambda tokens: sum(tokens[:, 4:].unbind(1)) / 5),
+        ({"class_token": False, "pool": "mean"}, lambda tokens: sum(tokens.unbind(1)) / 5),
+    ],
+)
 @torch.no_grad()
-def test_leaving_one_out_is_a_model_that_was_made_without_this_patch(model, images):
-    logits = model(images)
+def test_leaving_one_out_is_a_model_that_was_made_without_this_patch(kind, read, images):
+    model = made(**kind)
+    logits, prefix = model(images), model.num_prefix
     ranking, answers = leave_one_out(model, images), logits.argmax(dim=1)
     for patch in range(6):
-        kept = [0, *(1 + other for other in range(6) if other != patch)]
+        kept = [*range(prefix), *(prefix + other for other in range(6) if other != patch)]
         tokens = model.trace(images).with_position[:, kept]
         for block in model.blocks:
             tokens = block(tokens)
-        without = model.head(model.norm(tokens[:, 0]))
+        without = model.head(read(model.norm(tokens)))
         fall = (logits - without)[torch.arange(3), answers]
         assert torch.allclose(ranking[:, patch], fall, atol=1e-9)
 
 
-def test_relevance_of_one_block_is_attention_times_its_gradient(images):
+@pytest.mark.parametrize(
+    "kind",
+    [
+        {},
+        {"num_registers": 2, "position": "rotary"},
+        {"num_registers": 1, "pre_norm": True, "final_norm": "pooled", "act": "swiglu"},
+    ],
+)
+def test_relevance_of_one_block_is_attention_times_its_gradient(kind, images):
     """The gradient with respect to the weights of one block, by hand: what each value does to the logit."""
-    model = made(depth=1)
+    model = made(depth=1, **kind)
     answers = model(images).argmax(dim=1)
     trace, block = model.trace(images), model.blocks[0]
     weights = trace.attention[:, 0].detach()
     value = block.attn.qkv(block.norm1(trace.with_position))[..., 16:].unflatten(2, (2, 4)).transpose(1, 2)
     slope = torch.zeros_like(weights)
     for head in range(2):
-        for key in range(7):
+        for key in range(model.num_prefix + 6):
             nudged = []
             for sign in (1, -1):
                 changed = weights.clone()
@@ -100,9 +118,10 @@ def test_relevance_of_one_block_is_attention_times_its_gradient(images):
                 mixed = (changed @ value).transpose(1, 2).flatten(2)
                 tokens = trace.with_position + block.attn.proj(mixed)
                 tokens = tokens + block.mlp(block.norm2(tokens))
-                nudged.append(model.head(model.norm(tokens[:, 0]))[torch.arange(3), answers])
+                pooled = model.fc_norm(model.norm(tokens[:, 0]))
+                nudged.append(model.head(pooled)[torch.arange(3), answers])
             slope[:, head, 0, key] = (nudged[0] - nudged[1]).detach() / 2e-6
-    expected = (weights * slope).clamp(min=0).mean(dim=1)[:, 0, 1:]
+    expected = (weights * slope).clamp(min=0).mean(dim=1)[:, 0, model.num_prefix :]
     assert torch.allclose(attention_relevance(model, images), expected, atol=1e-6)
 
 
@@ -117,12 +136,6 @@ def test_a_patch_that_cannot_matter_ranks_at_zero_and_nothing_is_left_behind(ran
     if rank in (gradient_times_input, integrated_gradients):
         assert (ranking[:, 0] == 0).all()
         assert (image2patches(images, 2)[:, 0] == 0).all()
-
-
-@pytest.mark.parametrize("rank", [attention_relevance, leave_one_out])
-def test_a_model_without_a_cls_token_to_ask_is_refused(rank, images):
-    with pytest.raises(ValueError, match="model pools the mean of the patches, not its CLS token"):
-        rank(made(pool="mean"), images)
 
 
 def test_the_cls_token_is_followed_from_block_to_block(model, images):

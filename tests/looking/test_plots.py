@@ -115,6 +115,13 @@ def test_the_token_matrix_frames_the_cls_row_and_is_centred_on_zero(ax):
     assert np.allclose(shown(artist), tokens)
     assert artist.get_clim()[0] == -artist.get_clim()[1]
     assert (ax.patches[0].get_xy(), ax.patches[0].get_width()) == ((-0.5, -0.5), 8)
+    assert ax.patches[0].get_height() == 1
+
+
+@pytest.mark.parametrize(("num_prefix", "heights"), [(0, []), (5, [5])])
+def test_the_frame_of_tokens_is_around_the_whole_prefix(ax, num_prefix, heights):
+    plots.plot_tokens(torch.randn(6, 8), ax, num_prefix=num_prefix)
+    assert [frame.get_height() for frame in ax.patches] == heights
 
 
 def test_similarity_is_a_grid_of_grids(ax):

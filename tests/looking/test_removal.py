@@ -65,5 +65,5 @@ def test_an_order_that_names_a_patch_twice_is_refused(model):
 
 def test_a_mean_of_patches_that_are_all_gone_is_refused():
     model = ViT(**SIZES, num_classes=5, pool="mean")
-    with pytest.raises(ValueError, match="model pools the mean of the patches, not its CLS token"):
+    with pytest.raises(ValueError, match="model pools the mean of the patches, not its CLS token alone"):
         removal_curve(model, torch.randn(1, 2, 6, 4), torch.tensor([1]), torch.arange(6)[None])

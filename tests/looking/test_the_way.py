@@ -151,5 +151,15 @@ def test_a_batch_and_other_tokens_are_refused(ax):
     with pytest.raises(ValueError, match="trace is of 2 images: the drawing is of one"):
         plot_the_way(image, two, ax, lit=1)
     registers = trace._replace(with_cls=torch.rand(1, 11, 12))
-    with pytest.raises(ValueError, match="trace has 6 patches and 11 tokens: the drawing has one more"):
+    with pytest.raises(
+        ValueError, match="trace has 6 patches and 11 tokens: the drawing has one more, the CLS"
+    ):
         plot_the_way(image, registers, ax, lit=1)
+    without_cls = trace._replace(with_cls=trace.patches)
+    with pytest.raises(
+        ValueError, match="trace has 6 patches and 6 tokens: the drawing has one more, the CLS"
+    ):
+        plot_the_way(image, without_cls, ax, lit=1)
+    probed = trace._replace(pooling=torch.rand(1, 2, 1, 6))
+    with pytest.raises(ValueError, match="trace pools by attention: the drawing reads the CLS token"):
+        plot_the_way(image, probed, ax, lit=1)

@@ -223,6 +223,41 @@ def test_a_picker_sends_tables_side_by_side_with_or_without_cls():
     assert "row 2, column 2" in picker.alt
 
 
+def test_registers_are_neither_sent_nor_told():
+    """Of CLS, three registers and six patches stay what would be sent of CLS and the patches alone."""
+    images, attention, control = (
+        torch.rand(2, 1, 8, 12),
+        attention_of(2, 3, 4, 10, 10),
+        attention_of(2, 3, 4, 10, 10, seed=1),
+    )
+    attention[:, :, :, :, 1:4] = 0.99  # would be the brightest by far
+    explorer = attention_explorer(images, attention, (2, 3), control=control, num_prefix=4)
+    plain = [torch.cat([each[..., :1], each[..., 4:]], dim=-1) for each in (attention, control)]
+    plain = [torch.cat([each[..., :1, :], each[..., 4:, :]], dim=-2) for each in plain]
+    expected = attention_explorer(images, plain[0], (2, 3), control=plain[1])
+    for name in widgets.Explorer.class_own_traits(sync=True):
+        assert getattr(explorer, name) == getattr(expected, name), name
+    assert (explorer.alt, explorer.picture) == (expected.alt, expected.picture)
+    learned = position_similarity(torch.randn(10, 5))
+    picker = position_picker(learned, (2, 3), num_prefix=4)
+    kept = [0, *range(4, 10)]
+    torch.testing.assert_close(floats(picker).reshape(7, 7), learned[kept][:, kept])
+    assert (picker.tokens, picker.query) == (7, 1 + 4)
+    assert position_picker(learned[4:, 4:], (2, 3), num_prefix=4).tokens == 6
+
+
+def test_without_a_cls_token_the_patch_in_the_middle_starts():
+    attention = attention_of(1, 2, 3, 6, 6) / 6
+    attention[0, -1, :, 4, 2] = 0.9
+    explorer = attention_explorer(torch.rand(1, 3, 8, 12), attention, (2, 3), num_prefix=0)
+    assert (explorer.tokens, explorer.query) == (6, 4)
+    sent = floats(explorer).reshape(2, 4, 6, 6)
+    torch.testing.assert_close(sent[:, 1:], attention[0])
+    assert "where its patch in row 2, column 2 looks in block 2" in explorer.alt
+    assert "most at row 1, column 3" in explorer.alt
+    assert "CLS" not in explorer.alt
+
+
 def test_tensors_may_come_in_different_precisions():
     attention = attention_of(1, 2, 2, 5, 5)
     mixed = attention_explorer(
@@ -320,6 +355,18 @@ ALIKE = torch.eye(6)
         (lambda: patch_size_slider(torch.rand(1, 3, 8, 8), (0,)), "patch_size must be at least 1, got 0"),
         (lambda: patch_size_slider(torch.full((1, 1, 8, 8), torch.nan), (4,)), "image holds NaN"),
         (lambda: position_picker(ALIKE, (2, 4)), r"similarity has shape \(6, 6\), grid \(2, 4\) .*\(8, 8\)"),
+        (
+            lambda: position_picker(torch.eye(9), (2, 3), num_prefix=4),
+            r"similarity has shape \(9, 9\), grid \(2, 3\) needs \(6, 6\), or \(10, 10\) with num_",
+        ),
+        (
+            lambda: position_picker(torch.eye(7), (2, 3), num_prefix=0),
+            r"similarity has shape \(7, 7\), grid \(2, 3\) needs \(6, 6\), or \(6, 6\) with num_prefix 0",
+        ),
+        (
+            lambda: attention_explorer(PHOTO, WEIGHTS, (2, 3), num_prefix=5),
+            r"attention tokens 7 is not num_prefix 5 \+ grid rows 2 \* grid cols 3 = 11: the CLS token and",
+        ),
         (lambda: position_picker(ALIKE[0], (2, 3)), r"similarity must have the axes .*\(6,\)"),
         (lambda: position_picker(ALIKE / 0, (2, 3)), "similarity holds NaN or infinity"),
         (lambda: position_picker({}, (2, 3)), "similarity holds no table"),
@@ -327,7 +374,7 @@ ALIKE = torch.eye(6)
         (lambda: position_picker(ALIKE, (0, 3)), "grid rows must be at least 1, got 0"),
         (
             lambda: attention_explorer(PHOTO, WEIGHTS, (3, 4)),
-            r"attention tokens 7 is not 1 \+ grid rows 3 \* grid cols 4 = 13: the CLS token comes first",
+            r"attention tokens 7 is not num_prefix 1 \+ grid rows 3 \* grid cols 4 = 13: the CLS token and",
         ),
         (
             lambda: attention_explorer(PHOTO, WEIGHTS, (3, 2)),

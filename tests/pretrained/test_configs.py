@@ -14,7 +14,10 @@ from vit_steps.vit import ViT
 
 HUGGING_FACE_WRONG = {
     "num_attention_heads": (3, "dim 128 is not a multiple of num_heads 3"),
-    "hidden_act": ("quick_gelu", "the config says hidden_act 'quick_gelu', only 'gelu' will do"),
+    "hidden_act": (
+        "relu",
+        "the config says hidden_act 'relu', only 'gelu' or 'gelu_new' or 'gelu_pytorch_tanh' or 'quick_gelu' will do",
+    ),
     "hidden_size": (96, "the config says dim 96, the weights have 128"),
     "patch_size": (16, "the config says patch_size 16, the weights have 8"),
     "num_channels": ([3, 1], "the config says channels [3, 1], the weights have 3"),
@@ -45,8 +48,8 @@ def test_a_config_that_does_not_fit_is_refused(tmp_path, key):
         ('{"architecture": "resnet50"}', "the architecture 'resnet50' is none that is known here to be a ViT such as this"),
         ('{"architecture": []}', "the architecture [] is none that is known here to be a ViT such as this"),
         ('{"hidden_size": 128, "id2label": {"0": "cat"}}', "the config names 1 classes, the head has 5"),
-        ('{"architecture": "vit_base_patch16_224", "global_pool": "map"}', "the config says global_pool 'map', only 'token' or 'avg' will do"),
-        ('{"architecture": "vit_base_patch16_224", "model_args": {"act_layer": "silu"}}', "the config says act_layer 'silu', only 'gelu' will do"),
+        ('{"architecture": "vit_base_patch16_224", "global_pool": "max"}', "the config says global_pool 'max', only 'token' or 'avg' or 'map' will do"),
+        ('{"architecture": "vit_base_patch16_224", "model_args": {"act_layer": "silu"}}', "the config says act_layer 'silu', only 'gelu' or 'gelu_tanh' or 'quick_gelu' will do"),
         ('{"architecture": "vit_base_patch16_224", "pretrained_cfg": {"crop_mode": "border"}}', "the config says crop_mode 'border', only 'center' or 'squash' will do"),
         ('{"architecture": "vit_base_patch16_224", "num_features": 96}', "the config says dim 96, the weights have 128"),
         ('{"architecture": "vit_base_patch16_224", "input_size": [1, 40, 40]}', "the config says channels 1, the weights have 3"),

@@ -114,6 +114,8 @@ def test_the_same_pixels_as_hugging_faces_own_processor(tmp_path, name, photo):
     assert _gap(ours(photo), theirs(photo, return_tensors="pt").pixel_values) < ROUNDING
 
 
+# DINOv3's processor resizes floating-point pixels, and all others rounded ones.
+ONE_GREY_LEVEL = 1.001 / 255 / 0.224
 # Processors that say no more than these: the rest is what the class does.
 SILENT = [
     *({"image_processor_type": f"{kind}ImageProcessor"} for kind in CLASSES),
@@ -139,14 +141,16 @@ SILENT = [
 @pytest.mark.parametrize("processor", SILENT, ids=str)
 def test_what_a_processor_does_not_say_is_what_its_class_does(tmp_path, processor):
     theirs, ours = _processor_of(tmp_path, processor, "vit")
+    allowed = ONE_GREY_LEVEL if "DINOv3" in str(processor) else ROUNDING
     for photo in (_photo(), _photo(97, 97)):
-        assert _gap(ours(photo), theirs(photo, return_tensors="pt").pixel_values) < ROUNDING
+        assert _gap(ours(photo), theirs(photo, return_tensors="pt").pixel_values) < allowed
 
 
 @pytest.mark.parametrize("model_type", PROCESSOR_OF)
 def test_a_processor_without_a_name_is_that_of_the_model(tmp_path, model_type):
     theirs, ours = _processor_of(tmp_path, {"do_normalize": True}, model_type)
-    assert _gap(ours(_photo()), theirs(_photo(), return_tensors="pt").pixel_values) < ROUNDING
+    allowed = ONE_GREY_LEVEL if model_type == "dinov3_vit" else ROUNDING
+    assert _gap(ours(_photo()), theirs(_photo(), return_tensors="pt").pixel_values) < allowed
 
 
 TIMM = {

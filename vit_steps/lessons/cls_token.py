@@ -25,8 +25,8 @@ def check_registers(answer: Any) -> bool:
         )
         for batch in (1, 3)
     }
-    right = _sequence("cls", "registers", "patches")
-    fault = find_fault(answer, right, cases, REGISTERS_MISTAKES, yourself=[prepend_registers])
+    right, yourself = _sequence("cls", "registers", "patches"), [prepend_registers]
+    fault = find_fault(answer, right, cases, REGISTERS_MISTAKES, yourself=yourself)
     return tell(fault, "CLS, four registers, six patches, for one image and for three")
 
 
@@ -71,8 +71,7 @@ def check_pool_patches(answer: Any) -> bool:
 
 
 def _pool_patches(tokens: Tensor, num_prefix: int) -> Tensor:
-    # pool_mean takes the first of its tokens for the CLS token: put one in front of the patches.
-    return pool_mean(torch.cat([tokens[:, :1], tokens[:, num_prefix:]], dim=1))
+    return pool_mean(tokens, num_prefix=num_prefix)
 
 
 POOL_PATCHES_MISTAKES = {

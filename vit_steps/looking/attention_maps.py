@@ -35,7 +35,8 @@ def cls_attention(
         grid: (rows, cols), counted in patches.
         layer: which encoder block, from 0; negative numbers count from the last.
         head: which head; ``None`` is the mean over all of them.
-        num_prefix: tokens before the patches, which no picture shows: the CLS token, and registers.
+        num_prefix: tokens before the patches, which no picture shows: the CLS token, and registers. Of a
+            model without a CLS token, :func:`vit_steps.looking.attribution.answer_attention` knows more.
 
     Returns:
         Weights between 0 and 1. They sum to what the CLS token does not spend on the prefix.
@@ -63,7 +64,9 @@ def attention_rollout(
     each output.
 
     Returns:
-        Rows are output tokens, columns input tokens; each row sums to 1.
+        Rows are output tokens, columns input tokens; each row sums to 1. Registers take part, as they mix
+        tokens, too: a picture is ``rollout[:, 0, model.num_prefix :]``, where there is a CLS token to read.
+        :func:`vit_steps.looking.attribution.answer_rollout` has one for each way to pool.
 
     Raises:
         ValueError: ``attention`` does not have five axes, or is not square in its last two, or "attention
@@ -128,6 +131,8 @@ def attention_entropy(
     attention: Float[Tensor, "batch depth heads tokens tokens"],
 ) -> Float[Tensor, "depth heads"]:
     """How widely each head spreads its attention: Shannon entropy of a row, averaged over queries and images.
+
+    All tokens count, as queries and as keys: an entropy is of a whole row, the CLS token and registers in it.
 
     Returns:
         Nats, between 0 (all attention on one token) and log(tokens) (the same on every token).

@@ -1,8 +1,9 @@
-"""What an answer hangs on, patch by patch: four ways to rank the patches of an image, each with its paper.
+"""What an answer hangs on, patch by patch: six ways to rank the patches of an image, each with its paper.
 
-Each explains the class that the model itself answers, and gives one number for each patch, the larger the
-more the answer hangs on it. None is the truth: hold them against each other and against chance, with
-:func:`vit_steps.looking.removal.removal_curve`.
+Each gives one number for each patch, the larger the more the answer hangs on it: two by attention alone, the
+others for the class that the model itself answers. What comes before the patches, the CLS token and
+registers, takes part and is not ranked. None is the truth: hold them against each other and against chance,
+with :func:`vit_steps.looking.removal.removal_curve`.
 """
 
 from functools import partial
@@ -14,12 +15,54 @@ from torch import Tensor
 from vit_steps.classification import classify
 from vit_steps.doors import door
 from vit_steps.encoder import encoder_block, self_attention
-from vit_steps.looking._tokens import AT_ONCE, enter, finish, pick, reads_cls
+from vit_steps.looking._tokens import (
+    AT_ONCE,
+    asks_once,
+    enter,
+    finish,
+    pick,
+    reads_cls,
+    reads_one_vector,
+    turns_no_token,
+)
+from vit_steps.looking.attention_maps import attention_rollout
 from vit_steps.patch_embedding import image2patches
-from vit_steps.vit import ViT
+from vit_steps.vit import POOLS, ViT
 
 Images = Float[Tensor, "batch channels height width"]
 Ranking = Float[Tensor, "batch patches"]
+
+
+@door(asks_once)
+def answer_attention(model: ViT, images: Images) -> Ranking:
+    """Whom the token that is read looks at in the end, mean of its heads: the CLS token, or a probe.
+
+    The CLS token looks in the last block. Where a probe pools (SigLIP), it looks behind the blocks.
+
+    Args:
+        model: any that reads its CLS token alone, or pools by attention.
+        images: a batch of images.
+
+    Raises:
+        ValueError: "model pools the mean of the patches: no one token looks for its answer".
+        TypeError: "model must be a ViT, not Linear", or ``images`` is not a floating-point tensor.
+    """
+    with torch.no_grad():
+        return torch.cat([_looked_at(model, part) for part in images.split(AT_ONCE)])
+
+
+@door(reads_one_vector)
+def answer_rollout(model: ViT, images: Images) -> Ranking:
+    """From which patches what is read was drawn, through all blocks and by attention (arXiv 2005.00928).
+
+    What pools the tokens pools the rows of :func:`attention_rollout`: the CLS token's row is taken, rows are
+    averaged as tokens are, or weighed as a probe weighs its patches.
+
+    Args, Raises: as :func:`answer_attention`, but
+        ValueError: "model pools its CLS token and a register: each was drawn from patches of its own".
+    """
+    with torch.no_grad():
+        return torch.cat([_drawn_from(model, part) for part in images.split(AT_ONCE)])
 
 
 @door()
@@ -55,23 +98,42 @@ def attention_relevance(model: ViT, images: Images) -> Ranking:
     """Attention times its gradient, where positive, rolled out through all blocks (arXiv 2103.15679).
 
     Args, Raises: as :func:`gradient_times_input`, and
-        ValueError: "model pools the mean of the patches, not its CLS token".
+        ValueError: "model pools the mean of the patches, not its CLS token alone".
     """
     return torch.cat([_relevance(model, part) for part in images.split(AT_ONCE)])
 
 
-@door(reads_cls)
+@door(turns_no_token)
 def leave_one_out(model: ViT, images: Images) -> Ranking:
     """How far the answer's logit falls when the token of one patch is left out (after arXiv 1311.2901).
 
-    Args, Raises: as :func:`attention_relevance`.
+    Args, Raises: as :func:`gradient_times_input`, and
+        ValueError: "model turns queries and keys by their places: without one token, the next would be
+            turned as it".
     """
     with torch.no_grad():
         tokens, answers = enter(model, images), _answers(model, images)[:, None]
         everyone = torch.arange(tokens.shape[1], device=tokens.device)
-        rest = [everyone[everyone != left_out].expand(len(tokens), -1) for left_out in everyone[1:]]
+        patches = everyone[model.num_prefix :]
+        rest = [everyone[everyone != left_out].expand(len(tokens), -1) for left_out in patches]
         without = [finish(model, pick(tokens, kept)).gather(1, answers) for kept in rest]
         return model(images).gather(1, answers) - torch.cat(without, dim=1)
+
+
+def _looked_at(model: ViT, images: Tensor) -> Tensor:
+    trace = model.trace(images, layers=[-1])
+    cls_looks = trace.attention[:, 0, :, :1, model.num_prefix :]
+    return (cls_looks if trace.pooling is None else trace.pooling).mean(dim=1)[:, 0]
+
+
+def _drawn_from(model: ViT, images: Tensor) -> Tensor:
+    trace = model.trace(images)
+    rows = attention_rollout(trace.attention)
+    if trace.pooling is None:
+        read = POOLS[model.pool](model)(rows)
+    else:
+        read = (trace.pooling.mean(dim=1) @ rows[:, model.num_prefix :])[:, 0]
+    return read[:, model.num_prefix :]
 
 
 def _answers(model: ViT, images: Tensor) -> Tensor:
@@ -93,13 +155,13 @@ def _relevance(model: ViT, images: Tensor) -> Tensor:
     with torch.enable_grad():
         tokens, seen = enter(model, images).detach().requires_grad_(), []
         for block in model.blocks:
-            own = {"qkv": block.attn.qkv, "proj": block.attn.proj, "num_heads": block.attn.num_heads}
+            own = {"qkv": block.attn.project, "proj": block.attn.proj, "num_heads": block.attn.num_heads}
             attn = partial(self_attention, **own)
             tokens, weights = encoder_block(tokens, block.norm1, attn, block.norm2, block.mlp)
             seen.append(weights)
-        logits = classify(tokens, model.norm, model.head)
+        logits = classify(tokens, model.norm, model.head, pool=model.read)
         gradients = torch.autograd.grad(logits.amax(dim=1).sum(), seen)
     relevance = torch.eye(tokens.shape[1]).to(tokens).expand(len(tokens), -1, -1)
     for weights, gradient in zip(seen, gradients, strict=True):
         relevance = relevance + (weights * gradient).clamp(min=0).mean(dim=1) @ relevance
-    return relevance[:, 0, 1:].detach()
+    return relevance[:, 0, model.num_prefix :].detach()

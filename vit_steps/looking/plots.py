@@ -156,13 +156,24 @@ def plot_differences(differences, ax: Axes, *, title: str = "") -> BarContainer:
     return bars
 
 
-@door()
-def plot_tokens(tokens, ax: Axes, *, title: str = "", limit: float | None = None) -> AxesImage:
-    """Draw the token matrix (tokens, dim) as a heatmap, a frame around row 0, the CLS token."""
+@door("num_prefix is at least 0")
+def plot_tokens(
+    tokens, ax: Axes, *, title: str = "", limit: float | None = None, num_prefix: int = 1
+) -> AxesImage:
+    """Draw the token matrix (tokens, dim) as a heatmap, a frame around the CLS token, and registers if any.
+
+    ``num_prefix`` counts both; with 0 all are patches, and there is no frame.
+
+    Raises:
+        ValueError: "num_prefix 5 is more than the number of tokens, 4".
+    """
     tokens = read_numbers("tokens", tokens, "tokens dim")
+    if num_prefix > len(tokens):
+        raise ValueError(f"num_prefix {num_prefix} is more than the number of tokens, {len(tokens)}")
     limit = limit or np.abs(tokens).max()
     artist = ax.imshow(tokens, vmin=-limit, vmax=limit, aspect="auto")
-    ax.add_patch(_frame(slice(0, 1), slice(0, tokens.shape[1])))
+    if num_prefix:
+        ax.add_patch(_frame(slice(0, num_prefix), slice(0, tokens.shape[1])))
     ax.locator_params(axis="y", integer=True)
     ax.set(xlabel="dim", ylabel="token")
     ax.set_title(title)

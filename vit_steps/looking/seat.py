@@ -5,17 +5,18 @@ from jaxtyping import Float
 from torch import Tensor
 
 from vit_steps.doors import door, values
-from vit_steps.looking._tokens import AT_ONCE, by_block, finish, reads_cls
+from vit_steps.looking._tokens import AT_ONCE, by_block, finish, has_cls, reads_cls
 from vit_steps.vit import ViT
 
 Images = Float[Tensor, "batch channels height width"]
 
 
-@door()
+@door(has_cls)
 def cls_by_block(model: ViT, images: Images) -> Float[Tensor, "stops batch dim"]:
     """The CLS token as it enters the first block, and as it leaves each of them.
 
     Raises:
+        ValueError: "model has no CLS token: it pools the mean of the patches".
         TypeError: "model must be a ViT, not Linear", or ``images`` is not a floating-point tensor.
     """
     with torch.no_grad():
@@ -38,7 +39,8 @@ def _that_many_blocks(model: ViT, blocks: int) -> None:
 def swap_cls(model: ViT, images: Images, others: Images, blocks: int) -> Float[Tensor, "batch classes"]:
     """Logits when the CLS token of each image, after so many blocks, is replaced by that of another.
 
-    The patches stay the image's own, and the blocks behind run on: an intervention, where a probe only reads.
+    Patches and registers stay the image's own, and the blocks behind run on: an intervention, where a probe
+    only reads.
 
     Args:
         model: in eval mode.
@@ -48,7 +50,7 @@ def swap_cls(model: ViT, images: Images, others: Images, blocks: int) -> Float[T
 
     Raises:
         ValueError: "blocks 5 is more than the model has, 4", "images has batch 3, others has batch 2", "model
-            pools the mean of the patches, not its CLS token".
+            pools the mean of the patches, not its CLS token alone".
         TypeError: "model must be a ViT, not Linear", or images that are not floating-point tensors.
     """
     with torch.no_grad():

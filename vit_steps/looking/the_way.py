@@ -59,7 +59,8 @@ def plot_the_way(image, trace: Trace, ax: Axes, *, lit: int) -> list[Artist]:
 
     Args:
         image: (channels, height, width), values in [0, 1].
-        trace: what ``model.trace(image[None])`` gave.
+        trace: what ``model.trace(image[None])`` gave, of a model that has no registers and reads its CLS
+            token.
         ax: is filled; a figure of 9 × 5.4 inches is just large enough.
         lit: the step that the lesson is about; it lies on a ground of its own.
 
@@ -68,7 +69,8 @@ def plot_the_way(image, trace: Trace, ax: Axes, *, lit: int) -> list[Artist]:
 
     Raises:
         ValueError: "lit must be at most 5, got 6", "trace is of 2 images: the drawing is of one", "trace has
-            16 patches and 20 tokens: the drawing has one more", "image has 8 × 8 pixels: they cannot be cut
+            16 patches and 20 tokens: the drawing has one more, the CLS token", "trace pools by attention: the
+            drawing reads the CLS token", "image has 8 × 8 pixels: they cannot be cut
             into the 15 square patches of trace".
         TypeError: "trace must be a Trace, not dict".
     """
@@ -88,7 +90,9 @@ def _read(image, trace: Trace) -> _Way:
     one = {name: _read_field(name, numbers) for name, numbers in drawn.items()}
     if len(one["with_cls"]) != len(one["patches"]) + 1:
         counts = f"trace has {len(one['patches'])} patches and {len(one['with_cls'])} tokens"
-        raise ValueError(f"{counts}: the drawing has one more")
+        raise ValueError(f"{counts}: the drawing has one more, the CLS token")
+    if trace.pooling is not None:
+        raise ValueError("trace pools by attention: the drawing reads the CLS token")
     picture = np.atleast_3d(picture).transpose(2, 0, 1)
     return _Way(
         picture=picture,

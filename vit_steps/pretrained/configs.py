@@ -9,10 +9,19 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from vit_steps.files.reading import naming, read_json, shown
+from vit_steps.layers import Act
 from vit_steps.position_embedding import Library
 from vit_steps.pretrained._noted import read_noted
-from vit_steps.pretrained.architectures import HUGGING_FACE, TIMM, check_arguments, check_known, heads_of
+from vit_steps.pretrained.architectures import (
+    ARCHITECTURES,
+    HUGGING_FACE,
+    TIMM,
+    check_arguments,
+    check_known,
+    heads_of,
+)
 from vit_steps.pretrained.preprocess import INTERPOLATIONS, MODES
+from vit_steps.pretrained.rotary import Rotary
 from vit_steps.pretrained.seals import check_beside, read_own_header
 
 CONFIG, PROCESSOR = "config.json", "preprocessor_config.json"
@@ -27,7 +36,13 @@ HUGGING_FACE_CONFIG = {
     "patch_size": "patch_size",
     "num_channels": "channels",
 }
+OWN_KIND = ("pool", "act", "position", "final_norm")
+SIZES = ("dim", "depth", "mlp_dim", "patch_size", "channels")
+ACTS: dict[str, Act] = {"gelu": "gelu", "gelu_new": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh"}
+ACTS |= {"quick_gelu": "quick_gelu"}
+GATES: dict[str, Act] = {"silu": "swiglu", "gelu": "geglu"}
 HUGGING_FACE_STEPS = {"do_resize": True, "do_rescale": True, "rescale_factor": 1 / 255}
+IMAGENET = {"image_mean": (0.485, 0.456, 0.406), "image_std": (0.229, 0.224, 0.225)}
 HALF = {"image_mean": (0.5, 0.5, 0.5), "image_std": (0.5, 0.5, 0.5)}
 CLIP = {
     "image_mean": (0.48145466, 0.4578275, 0.40821073),
@@ -46,12 +61,15 @@ PROCESSORS = {
     "Beit": HALF | SQUARE | {"size": [224, 224], "crop_size": 224},
     "Flava": CLIP | SQUARE | {"size": [224, 224], "do_center_crop": True, "crop_size": 224},
     "DPT": HALF | SQUARE | {"size": [384, 384]},
+    # Theirs resizes floating-point pixels, ours rounded ones: at most one grey level apart.
+    "DINOv3ViT": IMAGENET | SQUARE | {"size": [224, 224], "resample": 2},
 }
 # Whose processor is taken where its file does not name one, by the config's model_type.
 PROCESSOR_OF = {"vit": "ViT", "vit_mae": "ViT", "vit_msn": "ViT", "deit": "DeiT", "dinov2": "Bit"}
-PROCESSOR_OF |= {"beit": "Beit", "data2vec-vision": "Beit", "dpt": "DPT"}
+PROCESSOR_OF |= {"beit": "Beit", "data2vec-vision": "Beit", "dpt": "DPT", "ijepa": "ViT"}
+PROCESSOR_OF |= {"dinov3_vit": "DINOv3ViT", "clip": "CLIP", "siglip": "Siglip"}
 # Which way transformers resizes the positions of a model_type, in the words of resize_position.
-RESIZED_LIKE: dict[Any, Library] = {"dpt": "DPT"}
+RESIZED_LIKE: dict[Any, Library] = {"dpt": "DPT", "dinov2_with_registers": "timm"}
 PILLOW_NAMES = {int(code): name for name, code in INTERPOLATIONS.items()}
 
 
@@ -61,8 +79,9 @@ class Facts(NamedTuple):
     image_size: tuple[int, int] | None = None
     num_heads: int | None = None
     eps: float | None = None
-    pool: str = "cls"
-    labels: list[str] | None = None
+    kind: dict = {}  # noqa: RUF012 (ViT's arguments that the weights do not show)
+    rotary: Rotary | None = None
+    labels: list[str] | None = None  # empty where the head is no classifier
     preprocess: dict = {}  # noqa: RUF012 (read, never written)
     sizes: dict = {}  # noqa: RUF012
     named: bool = False  # whether it names the model, so that the function is known and not assumed
@@ -90,15 +109,17 @@ def read_facts(path: Path, metadata: dict[str, str]) -> Facts:
     if config and ("architecture" in config or "pretrained_cfg" in config):
         with _as_configs_are(path.with_name(CONFIG)):
             return _timm_facts(config)
+    given = {}
     if config and "model_type" in config:
         with naming(path.with_name(CONFIG)):
-            check_known("model_type", config["model_type"], HUGGING_FACE, config)
-    if config and "hidden_size" not in config:
+            config = _image_half(config)
+            given = check_known("model_type", config["model_type"], HUGGING_FACE, config)
+    if config and "hidden_size" not in config and not given:
         raise ValueError(f"{shown(path.with_name(CONFIG))} is neither timm's nor that of a Hugging Face ViT")
     with _as_configs_are(path.with_name(PROCESSOR)):
         preprocess = _hugging_face_preprocess(processor, config or {}) if processor else {}
     with _as_configs_are(path.with_name(CONFIG)):
-        return _hugging_face_facts(config or {})._replace(preprocess=preprocess)
+        return _hugging_face_facts(config or {}, given)._replace(preprocess=preprocess)
 
 
 @contextmanager
@@ -120,7 +141,7 @@ def _own_facts(config: dict, notes: dict) -> Facts:
         image_size=pair_of("image_size", config.get("image_size")),
         num_heads=config.get("num_heads"),
         eps=config.get("eps"),
-        pool=config.get("pool", "cls"),
+        kind={name: config[name] for name in OWN_KIND if name in config},
         labels=_names_in(notes, config.get("num_classes")),
         preprocess=_own_preprocess(config.get("channels"), notes),
         named=True,
@@ -148,20 +169,32 @@ def _names_in(notes: dict, num_classes: object) -> list[str] | None:
 def _timm_facts(config: dict) -> Facts:
     arguments, published = config.get("model_args") or {}, config.get("pretrained_cfg") or config
     pool = config.get("global_pool") or "token"
-    if "architecture" in config:
-        check_known("architecture", config["architecture"], TIMM, config)
+    named = "architecture" in config
+    given = check_known("architecture", config["architecture"], TIMM, config) if named else {}
     check_arguments({"global_pool": pool, **arguments})
+    kind = {"pool": _timm_pool(pool, arguments, str(config.get("architecture")))}
+    kind |= {"act": act} if (act := arguments.get("act_layer") or given.get("act")) else {}
     channels, *image_size = published.get("input_size") or (None,)
     return Facts(
         image_size=pair_of("image_size", arguments.get("img_size", image_size or None)),
         num_heads=arguments.get("num_heads") or heads_of(config),
-        pool={"token": "cls", "avg": "mean"}[pool],
+        eps=given.get("eps"),
+        kind=kind,
+        rotary=given.get("rotary"),
         labels=_timm_labels(config.get("label_names"), config.get("label_descriptions") or {}),
         preprocess=_timm_preprocess(published),
         sizes={"dim": config.get("num_features"), "channels": channels},
-        named="architecture" in config,
+        named=named,
         resized_like="timm",
     )
+
+
+def _timm_pool(pool: str, arguments: dict, architecture: str) -> str:
+    if pool == "avg" and arguments.get("pool_include_prefix"):
+        return "mean_all"
+    if "_distilled_" in architecture:
+        return "cls+register"
+    return {"token": "cls", "avg": "mean", "map": "attention"}[pool]
 
 
 def _timm_labels(names: list | dict | None, descriptions: dict) -> list[str] | None:
@@ -184,19 +217,39 @@ def _timm_preprocess(published: dict) -> dict:
     }
 
 
-def _hugging_face_facts(config: dict) -> Facts:
-    _check_says(config, hidden_act=("gelu",))
+def _image_half(config: dict) -> dict:
+    """Of a model of images and texts what is said of images, and who the whole is."""
+    whole = {key: config[key] for key in ("model_type", "architectures") if key in config}
+    return config.get("vision_config", {}) | whole if "vision_config" in config else config
+
+
+def _hugging_face_facts(config: dict, given: dict) -> Facts:
     known = {ours: config.get(theirs) for theirs, ours in HUGGING_FACE_CONFIG.items()}
+    said = given | {name: size for name, size in known.items() if size is not None}
+    read = ARCHITECTURES.get(next(iter(config.get("architectures") or ()), ""), {})
     labels = config.get("id2label")
     return Facts(
         image_size=pair_of("image_size", config.get("image_size")),
-        num_heads=known.pop("num_heads"),
-        eps=known.pop("eps"),
-        labels=_in_order("id2label", labels) if labels else None,
-        sizes=known,
+        num_heads=said.get("num_heads"),
+        eps=said.get("eps"),
+        kind=_hugging_face_kind(config, given)
+        | {name: how for name, how in read.items() if name != "labels"},
+        rotary=given.get("rotary"),
+        labels=read["labels"] if "labels" in read else _in_order("id2label", labels) if labels else None,
+        sizes={name: known[name] for name in SIZES if name != "mlp_dim" or not config.get("use_swiglu_ffn")},
         named="model_type" in config,
         resized_like=RESIZED_LIKE.get(config.get("model_type"), "transformers") if config else None,
     )
+
+
+def _hugging_face_kind(config: dict, given: dict) -> dict:
+    """The activation, in ViT's words."""
+    if config.get("use_swiglu_ffn"):  # DINOv2's, which does not ask for hidden_act
+        return {"act": "swiglu"}
+    acts = GATES if config.get("use_gated_mlp") else ACTS
+    _check_says(config, hidden_act=tuple(acts))
+    act = acts[config["hidden_act"]] if config.get("hidden_act") else given.get("act")
+    return {"act": act} if act else {}
 
 
 def _hugging_face_preprocess(processor: dict, config: dict) -> dict:

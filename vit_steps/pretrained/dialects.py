@@ -8,52 +8,20 @@ import re
 from fractions import Fraction
 from typing import NamedTuple
 
-from vit_steps.position_embedding import Library
+from vit_steps.pretrained._dialect import BLOCK, HALF, IMAGENET, UNUSED, Dialect
+from vit_steps.pretrained.clip import HUGGING_FACE_CLIP, OPENAI, SIGLIP
+from vit_steps.pretrained.rotary import DINOV3 as ROTARY_OF_DINOV3
 
-IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
-HALF = {"mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)}
-
-UNUSED = ""  # stands for parameters that classifying never reads, such as Hugging Face's pooler
-BLOCK = ("norm1", "attn.proj", "norm2", "mlp.fc1", "mlp.fc2")
-
-
-class Dialect(NamedTuple):
-    """How one library spells a ViT. A part that stands in no table is unknown, and refused by name.
-
-    Attributes:
-        name: of the library.
-        stem: its spelling -> timm's, for what stands outside the blocks.
-        block: its spelling -> timm's, inside a block.
-        prefixes: what may stand before every key, nothing last.
-        blocks: what stands before the number of a block, the usual one first.
-        separator: between the words of a key.
-        unused: whole keys that no answer ever reads, such as MAE's decoder.
-        cls_row: whether the position table has a row for the CLS token. True: always. None: there are tables
-            without, where a size says so. False: as many without, so a square table has none.
-        certain: whether who spells so has this one function, so that nothing is assumed where no config is.
-        eps: of the LayerNorms where no config says it.
-        preprocess: how images are prepared where no config says it; empty where there is no one custom.
-        resized_like: whose way it is to fit positions to another grid, as resize_position calls it.
-    """
-
-    name: str
-    stem: dict[str, str]
-    block: dict[str, str]
-    prefixes: tuple[str, ...] = ("",)
-    blocks: tuple[str, ...] = ("blocks.",)
-    separator: str = "."
-    unused: str = ""
-    cls_row: bool | None = True
-    certain: bool = False
-    eps: float = 1e-6
-    preprocess: dict = {}  # noqa: RUF012 (read, never written)
-    resized_like: Library = "timm"
-
-
-_TIMM_STEM = {name: name for name in ("cls_token", "pos_embed", "patch_embed.proj", "norm", "head")}
+_TIMM_TOKENS = ("cls_token", "reg_token", "dist_token", "pos_embed", "attn_pool.latent")
+_TIMM_PARTS = ("patch_embed.proj", "norm_pre", "norm", "fc_norm", "head", "head_dist")
+_TIMM_PROBE = tuple(f"attn_pool.{name}" for name in ("q", "kv", "proj", "norm", "mlp.fc1", "mlp.fc2"))
+_TIMM_STEM = {name: name for name in (*_TIMM_TOKENS, *_TIMM_PARTS, *_TIMM_PROBE)}
 _TIMM_STEM |= {"masked_embed": UNUSED}  # iBOT's
-_TIMM_BLOCK = {name: name for name in ("attn.qkv", *BLOCK)}
-_TIMM_BLOCK |= {"attn.q_bias": "attn.q.bias", "attn.v_bias": "attn.v.bias"}  # EVA's
+_TIMM_BLOCK = {name: name for name in ("attn.qkv", "attn.angles", *BLOCK)}  # the angles are our own
+# EVA's: a bias that stands alone, three matrices for one, and a gate beside what it lets through.
+_TIMM_BLOCK |= {"attn.q_bias": "attn.q.bias", "attn.v_bias": "attn.v.bias"}
+_TIMM_BLOCK |= {f"attn.{which}_proj": f"attn.{which}" for which in "qkv"}
+_TIMM_BLOCK |= {"mlp.fc1_g": "mlp.gate", "mlp.fc1_x": "mlp.fc1"}
 _LAYER_SCALE = {"ls1.gamma": "ls1.gamma", "ls2.gamma": "ls2.gamma"}
 _LAYER_SCALE |= {"gamma_1": "ls1.gamma", "gamma_2": "ls2.gamma"}  # as DeiT III is published
 
@@ -63,17 +31,32 @@ LAYER_SCALE = TIMM._replace(name="timm with layer scale", block=_TIMM_BLOCK | _L
 
 DINOV2 = Dialect(
     "DINOv2",
-    _TIMM_STEM | {"mask_token": UNUSED},  # timm, too, knows a file of DINOv2's own by it
-    _TIMM_BLOCK | _LAYER_SCALE,
+    # timm, too, knows a file of DINOv2's own by its mask token.
+    _TIMM_STEM | {"mask_token": UNUSED, "register_tokens": "reg_token"},
+    _TIMM_BLOCK | _LAYER_SCALE | {"mlp.w12": "mlp.fc1", "mlp.w3": "mlp.fc2"},
     certain=True,
     preprocess=IMAGENET | {"crop_pct": Fraction(224, 256)},
     resized_like="DINOv2",
+)
+
+DINOV3 = DINOV2._replace(
+    name="DINOv3",
+    stem=_TIMM_STEM | {"mask_token": UNUSED, "storage_tokens": "reg_token", "rope_embed.periods": UNUSED},
+    block=_TIMM_BLOCK
+    | _LAYER_SCALE
+    | {"attn.qkv.bias_mask": "attn.qkv.bias_mask"}
+    | {"mlp.w1": "mlp.gate", "mlp.w2": "mlp.fc1", "mlp.w3": "mlp.fc2"},
+    may_lack=("pos_embed",),
+    eps=1e-5,
+    rotary=ROTARY_OF_DINOV3,
+    resized_like="timm",
 )
 
 MAE = TIMM._replace(
     name="MAE",
     unused=r"mask_token|decoder_.+",
     cls_row=True,
+    may_lack=(),
     certain=True,
     resized_like="transformers",  # so does mae/util/pos_embed.py
 )
@@ -88,6 +71,10 @@ HUGGING_FACE = Dialect(
         "layernorm": "norm",
         "pooler.dense": UNUSED,
         "classifier": "head",
+        # DeiT's, and that of I-JEPA, which has no CLS token.
+        "embeddings.distillation_token": "dist_token",
+        "cls_classifier": "head",
+        "distillation_classifier": "head_dist",
     },
     block={
         # As they are saved.
@@ -110,25 +97,55 @@ HUGGING_FACE = Dialect(
         "attention.attention.q_bias": "attn.q.bias",
         "attention.attention.v_bias": "attn.v.bias",
     },
-    prefixes=("vit.", "deit.", "beit.", "data2vec_vision.", "dpt.", ""),
+    prefixes=("vit.", "deit.", "beit.", "data2vec_vision.", "dpt.", "ijepa.", ""),
     blocks=("encoder.layer.", "layers."),
     unused=r"decoder\..+",  # of masked image modelling
+    may_lack=("cls_token",),
     eps=1e-12,
     resized_like="transformers",
 )
 
 HUGGING_FACE_DINOV2 = HUGGING_FACE._replace(
     name="Hugging Face's DINOv2",
+    stem=HUGGING_FACE.stem | {"embeddings.register_tokens": "reg_token"},
     block=HUGGING_FACE.block
     | {
+        "mlp.weights_in": "mlp.fc1",
+        "mlp.weights_out": "mlp.fc2",
         "norm1": "norm1",
         "norm2": "norm2",
         "layer_scale1.lambda1": "ls1.gamma",
         "layer_scale2.lambda1": "ls2.gamma",
     },
-    prefixes=("dinov2.", ""),
+    prefixes=("dinov2.", "dinov2_with_registers.", ""),
+    may_lack=(),
+    wide_head=True,
     eps=1e-6,
     certain=True,
+)
+
+HUGGING_FACE_DINOV3 = Dialect(
+    "Hugging Face's DINOv3",
+    stem={
+        "embeddings.cls_token": "cls_token",
+        "embeddings.register_tokens": "reg_token",
+        "embeddings.mask_token": UNUSED,
+        "embeddings.patch_embeddings": "patch_embed.proj",
+        "norm": "norm",
+    },
+    block={
+        **{f"norm{number}": f"norm{number}" for number in "12"},
+        **{f"layer_scale{number}.lambda1": f"ls{number}.gamma" for number in "12"},
+        **{f"attention.{which}_proj": f"attn.{which}" for which in "qkv"},
+        "attention.o_proj": "attn.proj",
+        "mlp.gate_proj": "mlp.gate",
+        "mlp.up_proj": "mlp.fc1",
+        "mlp.down_proj": "mlp.fc2",
+    },
+    blocks=("model.layer.", "layer."),
+    may_lack=("pos_embed",),
+    eps=1e-5,
+    rotary=ROTARY_OF_DINOV3,
 )
 
 TORCHVISION = Dialect(
@@ -203,6 +220,7 @@ BIG_VISION = GOOGLE._replace(
 DIALECTS = (
     *(TIMM, HUGGING_FACE, TORCHVISION, GOOGLE),
     *(LAYER_SCALE, DINOV2, MAE, HUGGING_FACE_DINOV2, BIG_VISION),
+    *(DINOV3, HUGGING_FACE_DINOV3, HUGGING_FACE_CLIP, SIGLIP, OPENAI),
 )
 FLAX = (GOOGLE, BIG_VISION)
 

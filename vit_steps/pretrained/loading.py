@@ -1,6 +1,5 @@
 """A file, a folder or a name on the Hugging Face Hub -> a ViT that is ready to use."""
 
-import math
 import os
 import warnings
 from collections.abc import Iterator
@@ -10,17 +9,18 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
 
 from vit_steps.files.reading import naming, shown
-from vit_steps.position_embedding import Library, resize_position
+from vit_steps.position_embedding import Library
 from vit_steps.pretrained.configs import LARGEST, Facts, pair_of, read_facts
 from vit_steps.pretrained.dialects import Dialect
 from vit_steps.pretrained.finding import find
+from vit_steps.pretrained.positions import Table, check_angles_fit, fit, read_positions, turning
 from vit_steps.pretrained.preprocess import Preprocess
+from vit_steps.pretrained.rotary import Rotary
 from vit_steps.pretrained.seals import check_digest
-from vit_steps.pretrained.shapes import on_meta, read_sizes
-from vit_steps.pretrained.spelling import recognise, to_timm, unwrap
+from vit_steps.pretrained.shapes import on_meta, read_kind, read_sizes
+from vit_steps.pretrained.spelling import recognise, spell_as_timm, unwrap
 from vit_steps.pretrained.unsaid import Unsaid, unsaid_preparation
 from vit_steps.pretrained.weight_files import open_weights
 from vit_steps.vit import ViT
@@ -29,6 +29,12 @@ from vit_steps.vit import ViT
 # and ViT-H, -g and -G.
 HEAD_DIM = 64
 HEADS_OF_OTHER_WIDTH = {64: 2, 1280: 16, 1408: 16, 1664: 16}
+# How what leaves no key is told to the reader.
+ACTS = {"gelu": "the exact GELU", "gelu_tanh": "GELU by tanh", "quick_gelu": "QuickGELU", "swiglu": "SwiGLU"}
+ACTS |= {"geglu": "GEGLU"}
+ANSWERS = {"cls": "its CLS token", "mean": "the mean of its patches", "mean_all": "the mean of its tokens"}
+ANSWERS |= {"attention": "a probe that asks the patches", "cls+register": "its first two tokens"}
+ANSWERS |= {"cls+mean": "its CLS token and the mean of its patches"}
 ALIGNMENT = 64  # bytes; torch's own, and at other places processors add up in another order
 
 
@@ -93,7 +99,7 @@ def load_pretrained(
         state_dict = weights.read()
     check_digest(path, weights.metadata, state_dict)
     with naming(path):
-        _give(plan.loaded.model, to_timm(state_dict), plan.table, plan.resized_like)
+        _give(plan.loaded.model, spell_as_timm(state_dict, _told(facts)), plan)
     plan.loaded.assumed = (*weights.assumed, *plan.assumed)
     if plan.loaded.assumed:
         said = "; ".join(plan.loaded.assumed)
@@ -103,74 +109,71 @@ def load_pretrained(
     return plan.loaded
 
 
-class Table(NamedTuple):
-    """What a position table was learned for: a grid of patches, and the CLS token before them, or not."""
-
-    grid: tuple[int, int]
-    cls_row: bool
-
-
 class Plan(NamedTuple):
-    """A model without numbers yet, its position table to come, and what is assumed of both."""
+    """A model without numbers yet, its positions to come, and what is assumed of both."""
 
     loaded: Pretrained
     table: Table
     resized_like: Library
+    rotary: Rotary | None
     assumed: tuple[str, ...]
+
+
+def _told(facts: Facts) -> dict:
+    """The kind of the model, as far as a config tells it."""
+    return facts.kind | ({"position": "rotary"} if facts.rotary else {})
 
 
 def _plan(
     shapes: dict[str, Tensor], facts: Facts, num_heads: int | None, wanted: tuple | None, file: str
 ) -> Plan:
     """All that can be refused before the numbers are read is refused here."""
-    weights, dialect = to_timm(shapes), recognise(shapes)
-    told = _told_heads(shapes, facts, weights["cls_token"].shape[2], num_heads)
+    weights, dialect = spell_as_timm(shapes, _told(facts)), recognise(shapes)
+    told = _told_heads(shapes, facts, read_sizes(weights)["dim"], num_heads)
     config, table = _describe(weights, facts, dialect, wanted or facts.preprocess.get("size"))
     config["num_heads"] = _usual_heads(config["dim"]) if told is None else told
     model = on_meta(config).eval()
     known = _preparation(facts, dialect, config, table.grid, file)
-    loaded = Pretrained(model, _preprocess(known.preparation, model), _labels(facts, config["num_classes"]))
+    loaded = Pretrained(model, _preprocess(known.preparation, model), _labels(facts, dialect, config))
     assumed = [*_assumed_of_function(facts, dialect, config), *_assumed_of_sizes(facts, told, config, table)]
     assumed += [known.assumed] if known.assumed else []
-    return Plan(loaded, table, facts.resized_like or dialect.resized_like, tuple(assumed))
+    resized_like = facts.resized_like or dialect.resized_like
+    return Plan(loaded, table, resized_like, facts.rotary or dialect.rotary, tuple(assumed))
 
 
 def _describe(
     weights: dict[str, Tensor], facts: Facts, dialect: Dialect, wanted: tuple | None
 ) -> tuple[dict, Table]:
-    """The constructor's arguments but for the heads, and what the position table was learned for."""
-    sizes = read_sizes(weights)
+    """The constructor's arguments but for the heads, and what the positions were learned for."""
+    sizes, kind = read_sizes(weights), _kind_of(weights, facts, dialect)
     for name, size in facts.sizes.items():
         if size is not None and size not in (sizes[name], 2 * [sizes[name]]):
             raise ValueError(f"the config says {name} {size}, the weights have {sizes[name]}")
-    table = _read_table(weights["pos_embed"].shape[1], sizes["patch_size"], facts, dialect, wanted)
-    made_for = tuple(side * sizes["patch_size"] for side in table.grid)
+    table = read_positions(weights, sizes | kind, dialect, facts.image_size, wanted)
+    made_for = (table.grid[0] * sizes["patch_size"], table.grid[1] * sizes["patch_size"])
+    check_angles_fit(weights, facts.rotary or dialect.rotary, made_for, wanted)
     eps = dialect.eps if facts.eps is None else facts.eps
-    return {**sizes, "image_size": wanted or made_for, "eps": eps, "pool": facts.pool}, table
+    return {**sizes, **kind, "image_size": wanted or made_for, "eps": eps}, table
 
 
-def _read_table(rows: int, patch_size: int, facts: Facts, dialect: Dialect, wanted: tuple | None) -> Table:
-    told = facts.image_size or wanted
-    grid = (told[0] // patch_size, told[1] // patch_size) if told else None
-    readings = [Table(grid, True), Table(grid, False)] if grid else []
-    if not facts.image_size:
-        readings = [Table(2 * (math.isqrt(rows - 1),), True), *readings]
-        readings.insert(1 if dialect.cls_row is False else 2, Table(2 * (math.isqrt(rows),), False))
-    for table in readings:
-        fits = 0 < math.prod(table.grid) == rows - table.cls_row
-        if fits and (table.cls_row or not dialect.cls_row):
-            return table
-    if facts.image_size:
-        raise ValueError(
-            f"the config says image_size {facts.image_size}, the position table has {rows - 1} patches"
-        )
-    raise ValueError(f"the position table has {rows - 1} patches, which is no square: give image_size")
+def _kind_of(weights: dict[str, Tensor], facts: Facts, dialect: Dialect) -> dict:
+    """ViT's arguments besides the sizes: by the weights, and where they are silent by the config."""
+    kind = read_kind(weights)
+    said = facts.kind if facts.named else {"act": dialect.act} | facts.kind
+    if kind["act"] == "swiglu" and said.get("act") != "geglu":
+        said = said | {"act": "swiglu"}
+    if (facts.rotary or dialect.rotary) and kind["position"] == "table":
+        said = said | {"position": "table+rotary"}
+    fits = {"attention": ("attention",), "mean": ("mean", "mean_all")}.get(kind["pool"])
+    return kind | {name: how for name, how in said.items() if name != "pool" or not fits or how in fits}
 
 
 def _told_heads(shapes: dict[str, Tensor], facts: Facts, dim: int, num_heads: int | None) -> int | None:
     kernels = [array.shape[-2] for key, array in shapes.items() if key.endswith("/query/kernel")]
     trained = [row.heads[dim] for row in unwrap(shapes)[1] if dim in row.heads]
-    known = next(iter(kernels + trained), facts.num_heads)
+    # DINOv3 turns pairs of components for two axes.
+    turned = [dim // (4 * len(array)) for key, array in shapes.items() if key.endswith("rope_embed.periods")]
+    known = next(iter(kernels + trained + turned), facts.num_heads)
     if known is not None and num_heads not in (None, known):
         raise ValueError(f"num_heads is {num_heads}, these weights say {known}")
     return known if num_heads is None else num_heads
@@ -187,9 +190,9 @@ def _usual_heads(dim: int) -> int:
 def _assumed_of_function(facts: Facts, dialect: Dialect, config: dict) -> Iterator[str]:
     if not facts.named and not dialect.certain:
         yield (
-            "the model is a ViT with the exact GELU, no positions but the table's, norms before attention "
-            f"and MLP, the answer of its CLS token and epsilon {config['eps']} ({dialect.name}'s), none of "
-            "which leaves a key (a config.json beside it would name the model)"
+            f"the model is a ViT with {ACTS[config['act']]}, no positions but the table's, norms before "
+            f"attention and MLP, the answer of {ANSWERS[config['pool']]} and epsilon {config['eps']} "
+            f"({dialect.name}'s), none of which leaves a key (a config.json beside it would name the model)"
         )
 
 
@@ -199,7 +202,7 @@ def _assumed_of_sizes(facts: Facts, told: int | None, config: dict, table: Table
             f"it has {config['num_heads']} heads, the usual number at dim {config['dim']} (MoCo v3's ViT-S "
             "has 12 at 384); give num_heads if they are others"
         )
-    if not table.cls_row and not facts.named:
+    if not table.prefix_rows and config["class_token"] and not facts.named and not config["num_registers"]:
         rows, cols = table.grid
         yield (
             f"its positions are {rows} x {cols} patches and none for the CLS token, as in DeiT III and "
@@ -207,17 +210,23 @@ def _assumed_of_sizes(facts: Facts, told: int | None, config: dict, table: Table
         )
 
 
-def _give(model: ViT, weights: dict[str, Tensor], table: Table, like: Library) -> None:
+def _give(model: ViT, weights: dict[str, Tensor], plan: Plan) -> None:
     """Give a model its numbers, in memory that is nobody else's."""
     dtype = reduce(torch.promote_types, (weight.dtype for weight in weights.values()), torch.float32)
-    weights = _owned({name: weight.detach().to(dtype).contiguous() for name, weight in weights.items()})
+    weights = {name: weight.detach().to(dtype).contiguous() for name, weight in weights.items()}
+    if plan.rotary:
+        weights = turning(weights, model, plan.rotary)
+    weights = _owned(_without_unread(weights, model))
     _check_numbers(weights)
-    if not table.cls_row:
-        weights["pos_embed"] = pad(weights["pos_embed"], (0, 0, 1, 0))  # its CLS token has no position
-    if model.grid != table.grid:
-        rows = weights["pos_embed"][0]
-        weights["pos_embed"] = resize_position(rows, table.grid, model.grid, like=like)[None]
+    if "pos_embed" in weights:
+        weights["pos_embed"] = fit(weights["pos_embed"][0], model, plan.table, plan.resized_like)[None]
     model.load_state_dict(weights, strict=True, assign=True)
+
+
+def _without_unread(weights: dict[str, Tensor], model: ViT) -> dict[str, Tensor]:
+    """CLIP's classifiers carry a last norm that they never ask."""
+    unread = model.config["final_norm"] == "nothing"
+    return {name: weight for name, weight in weights.items() if not (unread and name.startswith("norm."))}
 
 
 def _owned(weights: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -256,7 +265,10 @@ def _preprocess(known: dict, model: ViT) -> Preprocess:
     return preprocess if fits else replace(preprocess, mean=None, std=None)
 
 
-def _labels(facts: Facts, num_classes: int) -> list[str]:
+def _labels(facts: Facts, dialect: Dialect, config: dict) -> list[str]:
+    num_classes = config["num_classes"]
+    if facts.labels == [] or (facts.labels is None and dialect.is_projection and not facts.named):
+        return []
     if facts.labels is None or not num_classes:
         return [str(number) for number in range(num_classes)]
     if len(facts.labels) != num_classes:

@@ -7,12 +7,10 @@ A key can only tell that something is there. What leaves no key is known by the 
 import re
 from collections.abc import Collection
 
-DISTILLED = "a distilled DeiT reads two extra tokens, this ViT reads one"
 REGISTERS = "register tokens"
-SWIGLU = "an MLP with SwiGLU, where this ViT has GELU"
+MAP = "pooling by attention"
+PROBE_HEADS = "pooling by attention with other heads than the blocks have, or over all tokens"
 PRE_LOGITS = "a layer between the class token and the head"
-FC_NORM = "a norm after the pooling, where this ViT has it before"
-PRE_NORM = "a norm before the first block"
 SUB_NORM = "a norm inside the attention or the MLP"
 POST_NORM = "norms after attention and MLP, where this ViT has them before"
 NO_NORM = "no norm after the last block"
@@ -20,19 +18,18 @@ RMS_NORM = "RMSNorm, or a norm without bias, where this ViT has LayerNorm"
 QK_NORM = "norms of query and key"
 RELATIVE = "relative positions"
 ROTARY = "rotary positions"
+MIXED = "rotary positions that were learned, others for each head"
+OTHER_ANGLES = "rotary positions of another rope_theta"
+KEYPOINTS = "a head that marks places in the picture"
 NO_TABLE = "no table of positions"
-NO_CLS = "no class token, which this ViT reads"
-MAP = "pooling by attention"
+NO_CLS = "no class token, and a table of positions with a row for it"
 MANY_BLOCKS = "a head that reads several blocks"
-WIDE_HEAD = "a head that reads more than the class token"
 DETECTION = "detection tokens"
 PARALLEL = "parts of a block side by side, where this ViT has them one after another"
 DIFFERENTIAL = "differential attention"
 STEM = "a convolutional stem"
 STAGES = "stages of several resolutions"
 VIDEO = "patches of a video"
-QUICK_GELU = "QuickGELU, where this ViT has the exact GELU"
-TANH_GELU = "GELU by tanh, where this ViT has the exact one"
 TWICE = "its last norm twice over the class token"
 NAFLEX = "patches and positions as NaFlex has them"
 SPECTROGRAM = "patches of a spectrogram"
@@ -40,23 +37,20 @@ SPECTROGRAM = "patches of a spectrogram"
 SIDE_BY_SIDE = r"blocks\.\d+\.(attns|ffns|in_proj|(attn|mlp)_out_proj)\."
 # What a key that has no place here belongs to.
 BY_KEY = {
-    r"dist_token|head_dist|distillation": DISTILLED,
     r"reg_token|register|storage_tokens": REGISTERS,
-    r"w12|w3\.|weights_in|gate_proj|fc1_g|mlp\.w[12]\.": SWIGLU,
     r"pre_logits": PRE_LOGITS,
-    r"fc_norm|pooler\.layernorm": FC_NORM,
-    r"norm_pre|ln_pre|pre_layrnorm|pre_layernorm": PRE_NORM,
     r"\b[qk]_norm": QK_NORM,
     r"relative_position|rel_pos": RELATIVE,
-    r"rope|rotary|freqs": ROTARY,
+    r"rope|rotary|freqs|class_pos_emb": ROTARY,
     r"lambda_[qk]": DIFFERENTIAL,
     r"(attn|attention|mlp|ffn)\.(norm|ffn_layernorm|inner_attn_ln)\.|sub_?norm": SUB_NORM,
-    r"attn_pool|attentional_pool|MAPHead|head\.probe|\.probe$": MAP,
+    r"attentional_pool|MAPHead|\.probe$": MAP,
     r"detection_tokens|mid_position_embeddings": DETECTION,
     r"patch_embed\.backbone|patch_generator|convolutional_embedder|conv_root|patch_embeddings\.\d": STEM,
     r"neck\.|reassemble|fusion_blocks|fusion_stage": MANY_BLOCKS,
     r"^(?!patch_embed\.).*(downsample|stages?\.\d|layers\.\d+\.blocks)": STAGES,
     r"temporal|tubelet": VIDEO,
+    r"self_attn\.projection": TWICE,
     SIDE_BY_SIDE: PARALLEL,
     r"^embeds\.": NAFLEX,
 }
@@ -69,21 +63,18 @@ BY_LACK = {
 }
 # Spellings that no dialect reads, whose ViTs are another function: refused by what they are.
 FOREIGN = {
-    r"resblocks\.|pre_layrnorm|vision_model\.pre_layernorm": f"CLIP: {PRE_NORM}",
     r"visual\.trunk\.": "a model of timm inside of open_clip: save its trunk alone",
-    r"(attention|attn_pool|head)\.probe|head\.probe|MAPHead": f"{NO_CLS}; {MAP}",
-    r"^ijepa\.": NO_CLS,
+    r"(attention|attn_pool|head)\.probe|head\.probe|MAPHead": MAP,
     r"self_attn\.projection": f"BLIP: {TWICE}",
     r"relative_position|rel_pos_[hw]": RELATIVE,
     r"rms_norm|^ln_pre\.weight|preprocessor\.patchifier": RMS_NORM,
-    r"distillation_token": DISTILLED,
     r"storage_tokens|register_tokens|reg_token": REGISTERS,
+    r"^audio_spectrogram": SPECTROGRAM,
     r"detection_tokens": DETECTION,
     r"reassemble|fusion_stage|^neck\.": MANY_BLOCKS,
     r"^(?!patch_embed\.).*(downsample|stages?\.\d)": STAGES,
     r"^embeds\.": NAFLEX,
     r"patch_embed\.backbone": STEM,
-    r"mlp\.fc1_[gx]|mlp\.w[123]\.": SWIGLU,
     SIDE_BY_SIDE: PARALLEL,
 }
 

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+from inspect import signature
 from pathlib import Path
 
 from safetensors.torch import save
@@ -14,6 +15,8 @@ from vit_steps.pretrained.preprocess import INTERPOLATIONS, Preprocess
 from vit_steps.pretrained.seals import seal
 from vit_steps.pretrained.spelling import to_hugging_face
 from vit_steps.vit import ViT
+
+KIND = ("num_registers", "class_token", "position", "act", "pre_norm", "final_norm")
 
 
 def save_hugging_face(
@@ -39,9 +42,10 @@ def save_hugging_face(
         preprocess: how images are prepared; its crop is at most a pixel off where it leaves an odd margin.
 
     Raises:
-        ValueError: "model pools by 'mean', Hugging Face's ViT reads the CLS token", labels that do not fit,
-            a preparation that Hugging Face cannot express, or "head is Sequential(), in a ViT's file it is
-            Linear(in_features=8, out_features=3, bias=True). ...".
+        ValueError: "model pools by 'mean', Hugging Face's ViT reads the CLS token", "model has num_registers
+            4, Hugging Face's ViT has not", labels that do not fit, a preparation that Hugging Face cannot
+            express, or "head is Sequential(), in a ViT's file it is Linear(in_features=8, out_features=3,
+            bias=True). ...".
         TypeError: ``model`` is not a ViT, or another argument of the wrong kind.
     """
     _check_folder(folder)
@@ -94,6 +98,8 @@ def _check_exportable(model: object, labels: list[str] | None) -> None:
         raise TypeError(f"model must be a ViT, not {type(model).__name__}")
     if model.pool != "cls":
         raise ValueError(f"model pools by {model.pool!r}, Hugging Face's ViT reads the CLS token")
+    if changed := _unlike_a_plain_vit(model):
+        raise ValueError(f"model has {changed}, Hugging Face's ViT has not")
     if model.pos_embed.is_meta:
         raise ValueError("model is on the meta device: it holds no numbers")
     check_plain(model)
@@ -101,6 +107,12 @@ def _check_exportable(model: object, labels: list[str] | None) -> None:
         raise TypeError(f"labels must be a list of names, got {labels!r:.80}")
     if labels is not None and len(labels) != model.num_classes:
         raise ValueError(f"labels has {len(labels)} names, model has {model.num_classes} classes")
+
+
+def _unlike_a_plain_vit(model: ViT) -> str:
+    """What of the model's kind Hugging Face's ViT cannot be."""
+    plain = {name: each.default for name, each in signature(ViT).parameters.items() if name in KIND}
+    return ", ".join(f"{name} {model.config[name]!r}" for name in KIND if model.config[name] != plain[name])
 
 
 def _are_names(labels: object) -> bool:

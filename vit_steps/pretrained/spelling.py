@@ -3,6 +3,8 @@
 import re
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
+from math import isqrt
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,6 +14,7 @@ from vit_steps.pretrained.dialects import (
     BLOCK,
     DIALECTS,
     FLAX,
+    GOOGLE,
     HUGGING_FACE,
     UNUSED,
     WRAPPINGS,
@@ -19,24 +22,34 @@ from vit_steps.pretrained.dialects import (
     Wrapping,
 )
 from vit_steps.pretrained.obstacles import BY_KEY, BY_LACK, FOREIGN, by_keys
+from vit_steps.pretrained.rewriting import (
+    TOKENS,
+    as_they_are_here,
+    from_google,
+    shape_tokens,
+    split_qkv,
+    with_biases,
+)
 from vit_steps.pretrained.shapes import check_shapes
 
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 MOST_WRAPPINGS = 9  # one around the other; "teacher.module._orig_mod.backbone." has four
 # A layer that has no bias in any block adds zeros. A norm without one may be another norm.
-MAY_LACK_BIAS = r"attn\.(qkv|q|k|v|proj)|mlp\.fc[12]|patch_embed\.proj|head"
+MAY_LACK_BIAS = r"attn\.(qkv|q|k|v|proj)|mlp\.(gate|fc[12])|patch_embed\.proj|head"
+PROBE = ("proj", "norm", "mlp.fc1", "mlp.fc2")
 
 
 def to_timm(state_dict: Mapping[str, Tensor | np.ndarray]) -> dict[str, Tensor]:
     """Spell the weights of a ViT as timm does, whichever library they come from; every key is accounted for.
 
     Understood are timm (with DeiT, DINO, iBOT, MoCo v3 and MAE), Hugging Face (in memory and on disk),
-    torchvision, the ``.npz`` of Google and of big_vision, and DINOv2. What changes besides the names:
-    Google's matrices are transposed, separate query, key and value become one ``qkv``, layer scale is
-    multiplied into the two matrices before it, and a bias that no block has becomes zeros, which is the same
-    function. What training puts before every key ("module.", "backbone.") goes. Left out is what no class
-    score ever reads: a pooler, a mask token, MAE's decoder, the student beside a teacher, and the heads that
-    they were trained by.
+    torchvision, the ``.npz`` of Google and of big_vision, DINOv2 and DINOv3, CLIP and SigLIP. What changes
+    besides the names stands in :mod:`vit_steps.pretrained.rewriting`: Google's matrices are transposed,
+    query, key and value become one ``qkv``, a gate and what it lets through one ``fc1``, the two heads of a
+    distilled DeiT one, layer scale is multiplied into the two matrices before it, and a bias that no block
+    has becomes zeros, which is the same function. What training puts before every key ("module.",
+    "backbone.") goes. Left out is what no class score ever reads: a pooler, a mask token, MAE's decoder,
+    CLIP's text half, the student beside a teacher, and the heads that they were trained by.
 
     Args:
         state_dict: name -> tensor or array, as ``model.state_dict()`` or a file has it.
@@ -44,7 +57,8 @@ def to_timm(state_dict: Mapping[str, Tensor | np.ndarray]) -> dict[str, Tensor]:
     Returns:
         What ``ViT.load_state_dict`` and timm's ``load_state_dict`` take with ``strict=True``. A tensor that
         needed no change is the same one, not a copy. A position table without a row for the CLS token (DeiT
-        III, FlexiViT) stays so: :func:`load_pretrained` knows the sizes, and gives it a row of zeros.
+        III, FlexiViT) or for registers (DINOv2) stays so: :func:`load_pretrained` knows the sizes, and gives
+        it rows of zeros; rotary angles (DINOv3) it computes.
 
     Raises:
         KeyError: "state_dict looks like timm, but these keys have no place here: 'dist_token'", "state_dict
@@ -52,13 +66,30 @@ def to_timm(state_dict: Mapping[str, Tensor | np.ndarray]) -> dict[str, Tensor]:
         ValueError: "blocks.0.norm1.weight has shape (5,), the other weights need (8,)".
         TypeError: ``state_dict`` is not a mapping of names to tensors.
     """
+    return spell_as_timm(state_dict, {})
+
+
+def spell_as_timm(state_dict: Mapping, told: dict[str, Any]) -> dict[str, Tensor]:
+    """Do what :func:`to_timm` does, for whoever knows from a config of what kind the model is.
+
+    Args:
+        state_dict: as :func:`to_timm` takes it.
+        told: arguments of :class:`ViT`: with "position" as "rotary" a model may have no table, with "pool" as
+            "cls+mean" its head is twice as wide.
+
+    Raises: as :func:`to_timm`.
+    """
     _check_state_dict(state_dict)
     dialect, state_dict = recognise(state_dict), _without_wrapping(state_dict)
-    weights = _rename(state_dict, dialect)
-    if dialect in FLAX:
-        weights = {name: _from_google(name, weight) for name, weight in weights.items()}
-    weights = _scale_layers(_join_qkv(_with_biases(weights, dialect)))
-    check_shapes(weights)
+    if "rotary" in told.get("position", ""):
+        dialect = dialect._replace(may_lack=(*dialect.may_lack, "pos_embed"))
+    weights, lacking = _rename(state_dict, dialect)
+    weights = with_biases(weights, lacking)
+    weights = shape_tokens(weights) if dialect.bare_tokens else weights
+    if dialect.separator == GOOGLE.separator:
+        weights = {name: from_google(name, weight) for name, weight in weights.items()}
+    weights = as_they_are_here(weights)
+    check_shapes(weights, wide_head=dialect.wide_head or told.get("pool") == "cls+mean")
     return weights
 
 
@@ -69,12 +100,22 @@ def to_hugging_face(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
         state_dict: of a :class:`ViT`, or in any dialect that :func:`to_timm` knows. With a head the names
             are those of ViTForImageClassification, without one those of ViTModel without its pooler.
 
-    Raises: as :func:`to_timm`.
+    Raises: as :func:`to_timm`, and
+        ValueError: "state_dict has 'reg_token', which Hugging Face's ViT has not".
     """
-    weights = _split_qkv(to_timm(state_dict))
+    weights = split_qkv(to_timm(state_dict))
+    known = {*HUGGING_FACE.stem.values(), *HUGGING_FACE.block.values()}
+    foreign = [name for name in weights if not _is_of(name, known)]
+    if foreign:
+        raise ValueError(f"state_dict has {_list(foreign)}, which Hugging Face's ViT has not")
     vit = "vit." if "head.weight" in weights else ""
     spelled = {name: _spell(name, HUGGING_FACE, [vit]) for name in weights}
     return {spelled[name]: weight.contiguous() for name, weight in weights.items()}
+
+
+def _is_of(name: str, parts: Collection[str]) -> bool:
+    part = re.fullmatch(r"(?:blocks\.\d+\.)?(.+?)(?:\.(?:weight|bias))?", name).group(1)
+    return part in parts and part not in ("dist_token", "head_dist")
 
 
 def _pattern(dialect: Dialect) -> re.Pattern:
@@ -97,7 +138,7 @@ def _translate(key: str, dialect: Dialect) -> str | None:
     name = (dialect.stem if number is None else dialect.block).get(part)
     if not name:
         return name
-    leaf = "weight" if leaf in ("kernel", "scale") else leaf
+    leaf = "weight" if leaf in ("kernel", "scale") else None if name in TOKENS else leaf
     return ".".join(word for word in ("blocks" if number else None, number, name, leaf) if word)
 
 
@@ -110,6 +151,8 @@ def _spell(name: str, dialect: Dialect, keys: Collection[str]) -> str:
     if leaf and table[spelled] == part:
         google = {"bias": "bias", "weight": "scale" if "norm" in part else "kernel"}
         spelled += dialect.separator + (google[leaf] if dialect in FLAX else leaf)
+    if spelled.endswith("position_embedding"):  # a layer of its own there, and no bare table
+        spelled += ".weight"
     if number:
         block = next((b for b in dialect.blocks if any(b in key for key in keys)), dialect.blocks[0])
         spelled = f"{block}{number}{dialect.separator}{spelled}"
@@ -163,7 +206,8 @@ def _without_wrapping(state_dict: Mapping) -> dict:
     return {name: state_dict[key] for key, name in unwrap(state_dict)[0].items()}
 
 
-def _rename(state_dict: Mapping, dialect: Dialect) -> dict[str, Tensor]:
+def _rename(state_dict: Mapping, dialect: Dialect) -> tuple[dict[str, Tensor], list[str]]:
+    """Each tensor under timm's name, and the biases that no block has."""
     names = {key: _translate(key, dialect) for key in state_dict}
     unknown = [key for key, name in names.items() if name is None]
     if unknown:
@@ -171,39 +215,93 @@ def _rename(state_dict: Mapping, dialect: Dialect) -> dict[str, Tensor]:
         why = by_keys(BY_KEY, unknown) or by_keys(BY_LACK, {"cls_token"} - {*names.values()})
         raise KeyError(f"{looks}: {_list(unknown)}{why}")
     used = {key: name for key, name in names.items() if name != UNUSED}
-    _check_complete(used, dialect)
-    return {name: _to_tensor(key, state_dict[key]) for key, name in used.items()}
+    _check_once(used, dialect)
+    weights = {name: _to_tensor(key, state_dict[key]) for key, name in used.items()}
+    return weights, _check_complete(weights, used, dialect)
 
 
-def _check_complete(names: dict[str, str], dialect: Dialect) -> None:
-    looks, counts = f"state_dict looks like {dialect.name}, but", Counter(names.values())
+def _check_once(names: dict[str, str], dialect: Dialect) -> None:
+    counts = Counter(names.values())
     if len(counts) < len(names):
         twice = [key for key, name in names.items() if counts[name] > 1]
-        raise ValueError(f"{looks} says the same twice: {_list(twice)}")
-    wanted = _wanted(counts, dialect)
-    without = _biases_that_are_nowhere(counts, wanted)
-    missing = [name for name in wanted if name not in counts and name not in without]
+        raise ValueError(f"state_dict looks like {dialect.name}, but says the same twice: {_list(twice)}")
+
+
+def _check_complete(weights: dict[str, Tensor], names: dict[str, str], dialect: Dialect) -> list[str]:
+    """Refuse what is missing and what is too much, and tell which biases are nowhere."""
+    looks = f"state_dict looks like {dialect.name}, but"
+    wanted = _wanted(weights, dialect)
+    without = _biases_that_are_nowhere(weights, wanted)
+    missing = [name for name in wanted if name not in weights and name not in without]
     if missing:
         spelled = _list(missing, lambda name: _spell(name, dialect, names))
         raise KeyError(f"{looks} these keys are missing: {spelled}{by_keys(BY_LACK, missing)}")
-    surplus = sorted(counts.keys() - set(wanted))
+    surplus = sorted(weights.keys() - set(wanted))
     if surplus:
         raise KeyError(f"{looks} has {_list(surplus)}, which no ViT has")
+    return [name for name in wanted if name in without]
 
 
-def _wanted(there: Collection[str], dialect: Dialect) -> list[str]:
-    """All that a ViT of this depth must have, named as in _translate."""
+def _wanted(there: dict[str, Tensor], dialect: Dialect) -> list[str]:
+    """All that a ViT of this depth and of these parts must have, named as in _translate."""
     depth = max(1, len({name.split(".")[1] for name in there if name.startswith("blocks.")}))
-    blocks = [f"blocks.{number}." for number in range(depth)]
-    targets = {name.removesuffix(".weight") for name in dialect.block.values()}
-    attention = [part for part in ("attn.qkv", "attn.q", "attn.k", "attn.v") if part in targets]
-    tensors = [block + part for block in blocks for part in (*BLOCK, *attention)]
-    tensors += ["patch_embed.proj", "norm"]
-    tensors += ["head"] if any(name.startswith("head.") for name in there) else []
-    scales = ["ls1.gamma", "ls2.gamma"] if any(name.endswith(".gamma") for name in there) else []
-    wanted = ["cls_token", "pos_embed", *(block + scale for block in blocks for scale in scales)]
+    blocks, parts = [f"blocks.{number}." for number in range(depth)], _block_parts(there, dialect)
+    alone = [name for name in ALONE if any(name in each for each in there)]
+    wanted = [*_wanted_tokens(there, dialect), *(block + name for block in blocks for name in alone)]
+    tensors = [*(block + part for block in blocks for part in parts), *_stem_parts(there)]
     wanted += [f"{name}.{leaf}" for name in tensors for leaf in ("weight", "bias")]
-    return _with_bias_in_parts(wanted) if any(name.endswith("attn.q.bias") for name in there) else wanted
+    wanted += ["head.transposed"] if "head.transposed" in there else []
+    return _with_bias_in_parts(wanted) if _has_fused(there, "attn.q.bias") else wanted
+
+
+# Of a block, what has neither a weight nor a bias.
+ALONE = ("ls1.gamma", "ls2.gamma", "attn.angles", "attn.qkv.bias_mask")
+
+
+def _has_fused(there: Collection[str], name: str) -> bool:
+    """Whether one matrix for query, key and value has a bias for each."""
+    return any(each.endswith(name) for each in there) and any(".attn.qkv.weight" in each for each in there)
+
+
+def _wanted_tokens(there: dict[str, Tensor], dialect: Dialect) -> list[str]:
+    """The tokens and tables that must be there, or are."""
+    optional = {"reg_token", "dist_token", *dialect.may_lack} - {"cls_token"}
+    optional |= set() if any(name.startswith("attn_pool.") for name in there) else {"attn_pool.latent"}
+    if not dialect.cls_row or "cls_token" in dialect.may_lack:
+        optional |= {"cls_token"} if "attn_pool.latent" in there or _fits_without_cls(there) else set()
+    return [name for name in TOKENS if name in there or name not in optional]
+
+
+def _fits_without_cls(there: dict[str, Tensor]) -> bool:
+    """Whether the table has a row for each patch of a square image, and for each register, and no other."""
+    shapes = {name: there[name].shape for name in ("pos_embed", "reg_token") if name in there}
+    rows, registers = (
+        shapes[name][-2] if len(shapes.get(name, ())) > 1 else 0 for name in ("pos_embed", "reg_token")
+    )
+    return any(isqrt(patches) ** 2 == patches for patches in (rows, rows - registers) if patches > 0)
+
+
+def _block_parts(there: Collection[str], dialect: Dialect) -> list[str]:
+    targets = {name.removesuffix(".weight") for name in dialect.block.values()}
+    apart = ["attn.q", "attn.k", "attn.v"]
+    is_apart = "attn.qkv" not in targets or any(".attn.q.weight" in each for each in there)
+    gate = ["mlp.gate"] if any(".mlp.gate." in each for each in there) else []
+    return [*BLOCK, *gate, *(apart if is_apart else ["attn.qkv"])]
+
+
+def _stem_parts(there: Collection[str]) -> list[str]:
+    """What stands outside the blocks and has a weight and a bias."""
+
+    def has(part: str) -> bool:
+        return any(name.startswith(f"{part}.") for name in there)
+
+    parts = ["patch_embed.proj", "fc_norm" if has("fc_norm") and not has("norm") else "norm"]
+    parts += [part for part in ("norm_pre", "head_dist") if has(part)]
+    parts += ["head"] if (has("head") and "head.transposed" not in there) or has("head_dist") else []
+    if any(name.startswith("attn_pool.") for name in there):
+        asking = ("qkv",) if has("attn_pool.qkv") else ("q", "kv")
+        parts += [f"attn_pool.{name}" for name in (*asking, *PROBE)]
+    return parts
 
 
 def _with_bias_in_parts(wanted: list[str]) -> list[str]:
@@ -219,68 +317,6 @@ def _biases_that_are_nowhere(there: Collection[str], wanted: list[str]) -> set[s
     have = {kind for name, kind in kinds.items() if name in there}
     lacking = {name: kind for name, kind in kinds.items() if kind not in have}
     return {name for name, kind in lacking.items() if re.fullmatch(rf"(?:{MAY_LACK_BIAS})\.bias", kind)}
-
-
-def _with_biases(weights: dict[str, Tensor], dialect: Dialect) -> dict[str, Tensor]:
-    """Put zeros where a layer has no bias in any block."""
-    lacking = [name for name in _wanted(weights, dialect) if name not in weights]
-    kernels = {name: weights[name.removesuffix("bias") + "weight"] for name in lacking}
-    for name, kernel in kernels.items():
-        if not kernel.ndim:
-            raise ValueError(f"{name.removesuffix('bias')}weight has shape (), a matrix has axes")
-    return weights | {name: kernel.new_zeros(len(kernel)) for name, kernel in kernels.items()}
-
-
-def _from_google(name: str, weight: Tensor) -> Tensor:
-    """Turn an array of Flax, which has the input's axes first, into torch's, which has them last."""
-    if not name.endswith(".weight") or "norm" in name:
-        return weight.flatten() if name.endswith(".bias") else weight
-    axes = 4 if name.startswith("patch_embed") else 3 if ".attn." in name else 2
-    if weight.ndim != axes:
-        raise ValueError(f"{name} has shape {tuple(weight.shape)}, Google's has {axes} axes")
-    if axes == 4:
-        return weight.permute(3, 2, 0, 1)  # p p C D -> D C p p
-    if ".proj." in name:
-        return weight.flatten(0, 1).T  # H d D -> D H*d
-    return weight.flatten(1).T  # query, key, value: D H d -> H*d D
-
-
-def _join_qkv(weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    joined = {}
-    for name, weight in weights.items():
-        if ".attn.q." in name:
-            names = [name.replace(".attn.q.", f".attn.{which}.") for which in "qkv"]
-            parts = [weights[part] if part in weights else torch.zeros_like(weight) for part in names]
-            shapes = {tuple(part.shape) for part in parts}
-            if len(shapes) > 1:
-                raise ValueError(f"{name} and its key and value have different shapes: {sorted(shapes)}")
-            joined[name.replace(".attn.q.", ".attn.qkv.")] = torch.cat(parts)
-        elif not re.search(r"\.attn\.[kv]\.", name):
-            joined[name] = weight
-    return joined
-
-
-def _split_qkv(weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    split = {}
-    for name, weight in weights.items():
-        letters, parts = ("qkv", weight.chunk(3)) if ".attn.qkv." in name else (["qkv"], [weight])
-        split |= {name.replace("qkv", letter): part for letter, part in zip(letters, parts, strict=True)}
-    return split
-
-
-def _scale_layers(weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Multiply layer scale into the matrix before it: gamma * (W x + b) = (gamma W) x + gamma b."""
-    scaled = {name: weight for name, weight in weights.items() if not name.endswith(".gamma")}
-    for name in weights.keys() - scaled.keys():
-        gamma, block = weights[name], name.rsplit(".ls", 1)[0]
-        before = f"{block}.attn.proj" if name.endswith("ls1.gamma") else f"{block}.mlp.fc2"
-        for leaf in ("weight", "bias"):
-            weight = scaled[f"{before}.{leaf}"]
-            if gamma.ndim != 1 or weight.shape[:1] != gamma.shape:
-                shapes = f"{tuple(gamma.shape)}, {before}.{leaf} {tuple(weight.shape)}"
-                raise ValueError(f"{name} has shape {shapes}")
-            scaled[f"{before}.{leaf}"] = weight * (gamma if leaf == "bias" else gamma[:, None])
-    return scaled
 
 
 def _check_keys(keys: object) -> None:

@@ -58,8 +58,9 @@ def check_images(name: str, pair: Any, model: ViT) -> None:
     if tuple(images.shape[1:]) != expected:
         got, wanted = (" x ".join(map(str, sizes)) for sizes in (images.shape[1:], expected))
         raise ValueError(f"{name} images are {got}, the model was made for {wanted}")
-    if images.dtype != model.pos_embed.dtype:
-        raise TypeError(f"{name} images are {images.dtype}, the model is {model.pos_embed.dtype}")
+    own = next(model.parameters()).dtype
+    if images.dtype != own:
+        raise TypeError(f"{name} images are {images.dtype}, the model is {own}")
 
 
 def check_pair(name: str, pair: object, classes: int | None = None) -> None:

@@ -11,7 +11,8 @@ from vit_steps.vit import ViT
 def fresh_model(*, seed: int = 0, **config: object) -> ViT:
     """Make a ViT whose positions start as large as the patches they are added to (deviation 0.5).
 
-    With the paper's 0.02 a small model first has to learn to see the positions at all.
+    With the paper's 0.02 a small model first has to learn to see the positions at all. Of a model that turns
+    queries and keys by their places there is no table, and nothing to enlarge.
 
     Args:
         seed: of the parameters; torch's global random numbers are left as they were.
@@ -22,7 +23,8 @@ def fresh_model(*, seed: int = 0, **config: object) -> ViT:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = ViT(**config)
-        nn.init.normal_(model.pos_embed, std=0.5)
+        if model.pos_embed is not None:
+            nn.init.normal_(model.pos_embed, std=0.5)
     return model
 
 

@@ -7,12 +7,14 @@ import torch
 import traitlets
 from jaxtyping import Float
 from matplotlib import style
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from torch import Tensor
 
 from vit_steps.doors import door, judge, values
 from vit_steps.looking._drawable import GREY_OR_COLOUR
+from vit_steps.looking.attention_maps import PATCHES, PREFIX
 from vit_steps.looking.plots import plot_grid, plot_map
 from vit_steps.looking.widgets.base import (
     CIVIDIS,
@@ -42,8 +44,10 @@ class Explorer(LessonWidget):
     colours = traitlets.Bytes(CIVIDIS).tag(sync=True)
 
 
-@door()
-def position_picker(similarity: Tensor | Mapping[str, Tensor], grid: tuple[int, int]) -> Explorer:
+@door(PREFIX)
+def position_picker(
+    similarity: Tensor | Mapping[str, Tensor], grid: tuple[int, int], *, num_prefix: int = 1
+) -> Explorer:
     """Pick a patch, and see which positions are like it (ViT paper, figure 7 centre, one map at a time).
 
     To the reader rows and columns are numbered from 1.
@@ -53,15 +57,17 @@ def position_picker(similarity: Tensor | Mapping[str, Tensor], grid: tuple[int, 
             (tokens, tokens) with the CLS token first; or several such tables by name, a control
             among them, which are then drawn side by side.
         grid: (rows, cols), counted in patches.
+        num_prefix: tokens before the patches where there are any: the CLS token, and registers, which are
+            left out.
 
     Raises:
-        ValueError: "similarity has shape (48, 48), grid (7, 7) needs (49, 49), or (50, 50) with CLS",
-            "similarity holds NaN or infinity", "similarity holds tables of 49 and of 50 tokens".
+        ValueError: "similarity has shape (48, 48), grid (7, 7) needs (49, 49), or (50, 50) with num_prefix
+            1", "similarity holds NaN or infinity", "similarity holds tables of 49 and of 50 tokens".
         TypeError: ``similarity`` is neither a tensor nor tables by name.
     """
-    tables = _read_tables(similarity, grid)
+    tables = _read_tables(similarity, grid, num_prefix)
     tokens = len(next(iter(tables.values())))
-    row, col = grid[0] // 2, grid[1] // 2
+    row, col = _middle(grid)
     query = tokens - grid[0] * grid[1] + row * grid[1] + col
     return Explorer(
         picture=picture_of(_similarity_figure(tables, grid, query)),
@@ -85,7 +91,8 @@ def _numbers_to_draw(images: Tensor, attention: Tensor, control: Tensor | None) 
     "images batch is at least 1",
     "attention depth is at least 1",
     "attention heads is at least 1",
-    "attention tokens is 1 + grid rows * grid cols: the CLS token comes first",
+    PREFIX,
+    PATCHES,
     "images height is a multiple of grid rows",
     "images width is a multiple of grid cols",
     "images height / grid rows is images width / grid cols: patches are square",
@@ -100,12 +107,14 @@ def attention_explorer(
     *,
     control: Float[Tensor, "batch depth heads tokens tokens"] | None = None,
     labels: Sequence[str] | None = None,
+    num_prefix: int = 1,
 ) -> Explorer:
     """Point at a patch, or move with the arrow keys, and see where it looks: any image, block and head.
 
     Images and weights go to the browser once. To the reader blocks, heads, rows and columns are numbered
     from 1; "mean" is the mean over heads, and where there is one head there is nothing to choose, as for
-    rollouts. It starts with the CLS token in the last block.
+    rollouts. It starts with the CLS token in the last block, or with the patch in the middle where no CLS
+    token is.
 
     Args:
         images: with values in [0, 1], 1 or 3 channels.
@@ -113,20 +122,27 @@ def attention_explorer(
         grid: (rows, cols), counted in patches.
         control: the same of an untrained model, drawn beside it on the same scale.
         labels: what to call each image; their numbers when left out.
+        num_prefix: tokens before the patches. The first of them is the CLS token; registers behind it are
+            neither shown nor counted. Of registers without a CLS token, cut both axes
+            (``attention[..., 4:, 4:]``) and say 0.
 
     Raises:
-        ValueError: "attention tokens 17 is not 1 + grid rows 3 * grid cols 4 = 13: the CLS token comes
-            first", "images has batch 3, attention has batch 2", "images height 8 / grid rows 2 = 4 is not
-            images width 8 / grid cols 4 = 2: patches are square", "attention has depth 4, control has depth
-            3", "number of labels 2 is not images batch 1".
+        ValueError: "attention tokens 17 is not num_prefix 1 + grid rows 3 * grid cols 4 = 13: the CLS token
+            and registers come first", "images has batch 3, attention has batch 2", "images height 8 / grid
+            rows 2 = 4 is not images width 8 / grid cols 4 = 2: patches are square", "attention has depth 4,
+            control has depth 3", "number of labels 2 is not images batch 1".
         TypeError: an argument is not a tensor.
     """
     maps = {"in the model": attention} | ({} if control is None else {"in the control": control})
-    maps = {name: _with_mean(weights) for name, weights in maps.items()}
-    cls_maps = torch.stack([weights[0, -1, 0, 0, 1:].unflatten(0, grid) for weights in maps.values()])
+    maps = {name: _with_mean(_without_registers(weights, num_prefix)) for name, weights in maps.items()}
+    place = None if num_prefix else _middle(grid)
+    query = place[0] * grid[1] + place[1] if place else 0
+    seen = torch.stack([weights[0, -1, 0, query, -grid[0] * grid[1] :] for weights in maps.values()])
+    seen = seen.unflatten(1, grid)
     return Explorer(
-        picture=picture_of(_attention_figure(images[0], cls_maps, list(maps))),
-        alt=_tell_start(labels[0] if labels else "0", attention, cls_maps[0]),
+        picture=picture_of(_attention_figure(images[0], seen, list(maps), place)),
+        alt=_tell_start(labels[0] if labels else "0", attention, seen[0], place),
+        query=query,
         choices=_choices(attention, labels),
         chosen=[0, attention.shape[1] - 1, *[0] * (attention.shape[2] > 1)],
         pictures=_to_rgba(images),
@@ -135,10 +151,24 @@ def attention_explorer(
     )
 
 
-def _read_tables(similarity: Tensor | Mapping[str, Tensor], grid: tuple[int, int]) -> dict[str, Tensor]:
+def _middle(grid: tuple[int, int]) -> tuple[int, int]:
+    return grid[0] // 2, grid[1] // 2
+
+
+def _without_registers(weights: Tensor, num_prefix: int) -> Tensor:
+    """Leave the CLS token and the patches, of tables whose last two axes are tokens."""
+    if num_prefix < 2:
+        return weights
+    shown = [0, *range(num_prefix, weights.shape[-1])]
+    return weights[..., shown, :][..., shown]
+
+
+def _read_tables(
+    similarity: Tensor | Mapping[str, Tensor], grid: tuple[int, int], num_prefix: int
+) -> dict[str, Tensor]:
     tables = dict(similarity) if isinstance(similarity, Mapping) else {"similarity": similarity}
     values.names("names of similarity", list(tables))
-    tables = {name: _read_table(as_drawn(table), grid) for name, table in tables.items()}
+    tables = {name: _read_table(as_drawn(table), grid, num_prefix) for name, table in tables.items()}
     sizes = sorted({len(table) for table in tables.values()})
     if not sizes:
         raise ValueError("similarity holds no table")
@@ -147,15 +177,17 @@ def _read_tables(similarity: Tensor | Mapping[str, Tensor], grid: tuple[int, int
     return tables
 
 
-def _read_table(table: Tensor, grid: tuple[int, int]) -> Tensor:
+def _read_table(table: Tensor, grid: tuple[int, int], num_prefix: int) -> Tensor:
     judge("similarity", table, Float[Tensor, "tokens tokens"])
     patches = grid[0] * grid[1]
-    if len(table) not in (patches, patches + 1):
+    tokens = num_prefix + patches
+    if len(table) not in (patches, tokens):
         raise ValueError(
             f"similarity has shape {tuple(table.shape)}, grid {tuple(grid)} needs {(patches, patches)}, "
-            f"or {(patches + 1, patches + 1)} with CLS"
+            f"or {(tokens, tokens)} with num_prefix {num_prefix}"
         )
-    return values.finite("similarity", table)
+    values.finite("similarity", table)
+    return table if len(table) == patches else _without_registers(table, num_prefix)
 
 
 def _similarity_figure(tables: dict[str, Tensor], grid: tuple[int, int], query: int) -> Figure:
@@ -166,12 +198,16 @@ def _similarity_figure(tables: dict[str, Tensor], grid: tuple[int, int], query: 
             num_cls = len(table) - grid[0] * grid[1]
             places = np.asarray(table)[query, num_cls:].reshape(grid)
             artist = ax.imshow(places, vmin=table.min(), vmax=table.max())
-            row, col = divmod(query - num_cls, grid[1])
-            ax.add_patch(Rectangle((col - 0.5, row - 0.5), 1, 1, fill=False, color="black", linewidth=3))
+            _frame(divmod(query - num_cls, grid[1]), ax)
             ax.set_title(name, parse_math=False)
             ax.axis("off")
             figure.colorbar(artist, ax=ax, shrink=0.8)
     return figure
+
+
+def _frame(place: tuple[int, int], ax: Axes) -> None:
+    row, col = place
+    ax.add_patch(Rectangle((col - 0.5, row - 0.5), 1, 1, fill=False, color="black", linewidth=3))
 
 
 def _with_mean(attention: Tensor) -> Tensor:
@@ -194,24 +230,27 @@ def _counted(number: int) -> list[str]:
     return [str(each) for each in range(1, number + 1)]
 
 
-def _tell_start(label: str, attention: Tensor, cls_map: Tensor) -> str:
-    row, col = divmod(cls_map.argmax().item(), cls_map.shape[1])
+def _tell_start(label: str, attention: Tensor, seen: Tensor, place: tuple[int, int] | None) -> str:
+    row, col = divmod(seen.argmax().item(), seen.shape[1])
+    who = f"its patch in row {place[0] + 1}, column {place[1] + 1}" if place else "its CLS token"
     depth, heads = attention.shape[1:3]
     which = f"block {depth}" + ", mean over heads" * (heads > 1)
     return (
-        f"The image ({label}), and where its CLS token looks in {which}: "
+        f"The image ({label}), and where {who} looks in {which}: "
         f"of the patches, most at row {row + 1}, column {col + 1}."
     )
 
 
-def _attention_figure(image: Tensor, maps: Tensor, names: list[str]) -> Figure:
+def _attention_figure(image: Tensor, maps: Tensor, names: list[str], place: tuple[int, int] | None) -> Figure:
     with style.context(STYLE):
         figure = Figure(figsize=(3 * (1 + len(maps)), 3.2))
         left, *others = figure.subplots(1, 1 + len(maps))
         plot_grid(image, image.shape[-1] // maps.shape[-1], left, title="the picture")
         for attention_map, name, ax in zip(maps, names, others, strict=True):
-            title = f"where CLS looks {name}"
+            title = f"where {'the framed patch' if place else 'CLS'} looks {name}"
             plot_map(attention_map, ax, title=title, limit=maps.max().item())
+            if place:
+                _frame(place, ax)
     return figure
 
 
