@@ -1,9 +1,11 @@
 """Lay the cells of a lesson out on slides, as their metadata `slideshow` says.
 
 As in JupyterLab a cell is a slide (the next column), a subslide (below it), a note for the speaker, skipped,
-or, without a word, more of the slide before it. A long text runs on over as many slides as it needs.
+or, without a word, more of the slide before it. A long text runs on over as many slides as it needs. Of an
+exercise the hints are the speaker's.
 """
 
+import math
 import re
 from dataclasses import dataclass, field
 
@@ -15,8 +17,14 @@ FIGURES = {"picture", "widget"}
 # Where a fold begins or ends, a slide does: there is nothing to click at the wall.
 FOLD = re.compile(r"<details[^>]*>\s*<summary>.*?</summary>|</details>", flags=re.S)
 TURN = "---"
-# CSS class, letters in a line, lines that fit
-SIZES = (("huge", 77, 9), ("large", 94, 14), ("medium", 104, 18))
+FOLDED = re.compile(r"<details[^>]*>\s*<summary>(.*?)</summary>(.*?)</details>", flags=re.S)
+FENCED = re.compile(r"^```\w*\n(.*?)^```", flags=re.S | re.M)
+LETTER_OF_EXERCISE = re.compile(r"^### (?=\w\) )")
+HEIGHT = 664  # of a slide within its margins, and of what stands on it, in pixels as in deck.css
+TITLE, LETTERS_OF_A_TITLE, LINE_OF_WORDS, LETTERS_OF_A_LINE, FORMULA, PICTURE = 66, 52, 35, 84, 80, 250
+GAP, FRAME = 14, 22
+# CSS class, letters in a line of code, height of that line
+SIZES = (("huge", 77, 33.6), ("large", 94, 28.0), ("medium", 104, 25.2))
 
 
 @dataclass
@@ -39,14 +47,21 @@ class Slide:
 
     @property
     def size(self) -> str:
-        """How large code can be printed: a CSS class."""
-        lines = [line for part in self.parts for line in code_lines(part)]
-        longest = max(map(len, lines), default=0)
-        for name, width, most in SIZES:
-            if longest <= width and len(lines) <= most:
+        """How large code can be printed, all of it in its own lines, or else in broken ones: a CSS class."""
+        texts = [text for part in self.parts for text in printed(part)]
+        longest = max((len(line) for text in texts for line in text), default=0)
+        for name, width, line in SIZES:
+            if longest <= width and self.height(texts, width, line) <= HEIGHT:
                 return name
-        _, width, most = SIZES[1]
-        return "large" if sum(1 + len(line) // width for line in lines) <= most else "small"
+        name, width, line = SIZES[1]
+        return name if self.height(texts, width, line) <= HEIGHT else "small"
+
+    def height(self, texts: list[list[str]], width: int, line: float) -> float:
+        """What words, pictures and such lines of code take."""
+        words = [part for part in self.parts if isinstance(part, str)]
+        lines = sum(math.ceil(len(each) / width) or 1 for text in texts for each in text)
+        rest = sum(map(height_of_words, words)) + PICTURE * self.is_figure + GAP * len(self.parts)
+        return rest + lines * line + (FRAME + GAP) * len(texts)
 
 
 def stacks(notebook) -> list[list[Slide]]:
@@ -62,10 +77,11 @@ def stacks(notebook) -> list[list[Slide]]:
         if role != "skip" and role != "slide" and not found:
             raise ValueError(f"{cell.id} is on no slide: the first cell that is shown must be a slide")
         if role == "notes":
-            found[-1][-1].notes.append(cell.source)
+            found[-1][-1].notes.append(unfolded(cell.source))
         elif role != "skip":
             section = heading(cell) or section
             lay_out(cell, role, section, found)
+            found[-1][-1].notes += hints(cell)
     return found
 
 
@@ -81,7 +97,27 @@ def lay_out(cell, role: str, section: str, found: list[list[Slide]]) -> None:
 
 def heading(cell) -> str | None:
     is_heading = cell.cell_type == "markdown" and is_headed(cell.source)
-    return cell.source.partition("\n")[0].lstrip("# ") if is_heading else None
+    return on_the_wall(cell).partition("\n")[0].lstrip("# ") if is_heading else None
+
+
+def is_exercise(cell) -> bool:
+    return cell.cell_type == "markdown" and cell.id.startswith("exercise")
+
+
+def on_the_wall(cell) -> str:
+    """The words of a cell; an exercise says that it is one, and gives no hints away."""
+    if not is_exercise(cell):
+        return cell.source
+    return FOLDED.sub("", LETTER_OF_EXERCISE.sub("### Exercise ", cell.source)).strip()
+
+
+def hints(cell) -> list[str]:
+    return [unfolded(fold[0]) for fold in FOLDED.finditer(cell.source)] if is_exercise(cell) else []
+
+
+def unfolded(source: str) -> str:
+    """The speaker has nothing to click."""
+    return FOLDED.sub(r"**\1**\n\2", source)
 
 
 def is_headed(part) -> bool:
@@ -92,7 +128,7 @@ def pages(cell) -> list:
     """The cell, or for a long text several with its heading on each; what is folded comes one slide later."""
     if cell.cell_type == "code":
         return [cell]
-    title, blocks = split(FOLD.sub(f"\n\n{TURN}\n\n", cell.source))
+    title, blocks = split(FOLD.sub(f"\n\n{TURN}\n\n", on_the_wall(cell)))
     filled: list[list[str]] = [[]]
     for block in blocks:
         if block == TURN:
@@ -122,8 +158,23 @@ def letters(block: str) -> int:
     return max(len(block), LETTERS_OF_AN_ITEM * len(items))
 
 
+def height_of_words(source: str) -> float:
+    title, blocks = split(FENCED.sub("", source))
+    height = sum(TITLE + 48 * (len(each) > LETTERS_OF_A_TITLE) for each in title)
+    for block in filter(None, blocks):
+        lines = sum(math.ceil(len(line) / LETTERS_OF_A_LINE) for line in block.splitlines())
+        height += FORMULA if is_formula(block) else GAP + LINE_OF_WORDS * lines
+    return height
+
+
 def outputs(part) -> list:
-    return [] if isinstance(part, str) else [output for output in part.outputs if kind(output) != "nothing"]
+    """What is seen of what a cell gave: no words beside a widget, nor below a stub."""
+    if isinstance(part, str):
+        return []
+    found = [output for output in part.outputs if kind(output) != "nothing"]
+    has_widget = any(kind(output) == "widget" for output in found)
+    is_stub = part.id.startswith("exercise") and part.id.endswith("-stub")
+    return [output for output in found if not ((has_widget or is_stub) and kind(output) == "text")]
 
 
 def shows_code(cell) -> bool:
@@ -132,10 +183,17 @@ def shows_code(cell) -> bool:
     return not is_hidden and all(kind(output) == "text" for output in outputs(cell))
 
 
-def code_lines(part) -> list[str]:
+def printed(part) -> list[list[str]]:
+    """The lines of each piece of code and of each output that is text."""
     if isinstance(part, str):
-        return []
-    shown = [text(output) for output in outputs(part) if kind(output) == "text"]
-    shown += [output.data["text/markdown"] for output in outputs(part) if kind(output) == "markdown"]
-    shown += [part.source] if shows_code(part) else []
-    return [line for each in shown for line in each.strip().splitlines()]
+        return [block.strip().splitlines() for block in FENCED.findall(part)]
+    shown = [part.source] if shows_code(part) else []
+    shown += [text(output) for output in outputs(part) if kind(output) == "text"]
+    shown += [
+        unfenced(output.data["text/markdown"]) for output in outputs(part) if kind(output) == "markdown"
+    ]
+    return [each.strip().splitlines() for each in shown]
+
+
+def unfenced(source: str) -> str:
+    return "\n".join(FENCED.findall(source)) or source

@@ -106,6 +106,7 @@ def environment() -> jinja2.Environment:
     ):
         env.filters[name] = getattr(lesson_html, name)
     env.filters["shows_code"] = deck.shows_code
+    env.filters["seen_outputs"] = deck.outputs
     return env
 
 

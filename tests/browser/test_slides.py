@@ -61,7 +61,7 @@ def slides(page):
 def test_every_slide_fits_and_can_be_read(show, name):
     page = show(name)
     faults = [page.evaluate(FAULTS) for _ in slides(page)]
-    assert len(faults) > 20
+    assert 20 < len(faults) <= 33, "a lesson of 45 minutes has about 30 slides"
     assert {number: found for number, found in enumerate(faults, start=1) if found} == {}
 
 
@@ -93,6 +93,7 @@ def test_the_explorer_lives_on_its_slide_and_its_keys_turn_no_page(show):
     for _ in slides(page):
         if explorer.count():
             break
+    assert explorer.locator("canvas").nth(1).bounding_box()["width"] > 330, "a hall sees no smaller map"
     stage, sentence = explorer.get_by_role("application"), explorer.locator(".vit-steps-sentence")
     told, here = sentence.inner_text(), page.url
     stage.focus()
@@ -105,12 +106,25 @@ def test_the_explorer_lives_on_its_slide_and_its_keys_turn_no_page(show):
     assert page.url == here
 
 
+def test_a_long_formula_is_as_large_as_the_others_or_as_wide_as_the_slide(show):
+    page, sizes = show("1_patch_embedding"), []
+    for _ in slides(page):
+        for formula in page.locator("section.present:not(.stack) .formula.long").all():
+            inner = formula.locator("math > *").first.bounding_box()["width"]
+            size = formula.evaluate("(each) => parseFloat(each.style.fontSize)")
+            sizes.append(size)
+            assert size == 1.05 or inner > 0.9 * formula.bounding_box()["width"]
+            assert inner < formula.bounding_box()["width"]
+    assert max(sizes) == 1.05
+
+
 def test_code_that_draws_is_left_out_and_code_that_prints_is_not(show):
     page = show("1_patch_embedding")
     text = page.evaluate("document.querySelector('.slides').textContent")
     assert "plt.subplots" not in text
     assert "image2patches(photo, patch_size=32)" in text
-    assert "check_patches2image" not in text
+    assert "check_patches2image" in text, "the exercises are on the slides"
+    assert "permute(0, 3, 1, 4, 2, 5)" not in text, "their solutions are not"
 
 
 def test_the_front_page_lists_the_decks(show, browser, folder):

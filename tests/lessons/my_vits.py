@@ -236,6 +236,24 @@ WRONG_VITS = [
         "your head reads the last patch",
     ),
     (but(look=values_and_keys_exchanged), "averaged are the values, the last third"),
+    *(
+        (
+            lambda *sizes, number=number: Mine(*sizes[:5], number, *sizes[6:]),
+            f"your attention has {number} head{'s' * (number > 1)}, and was given num_heads 3: is the number",
+        )
+        for number in (1, 2, 4, 6, 8, 12, 24)
+    ),
+    *(
+        (
+            but(weigh=lambda self, scores, query, root=root: (scores / root).softmax(3)),
+            f"your scores are divided by {root}, whatever head_dim is",
+        )
+        for root in (4, 8)
+    ),
+    (
+        lambda *sizes: Mine(*sizes[:4], 4, *sizes[5:]),
+        "your ViT has blocks.2.norm1.weight, which the file has not (depth is 2 here)",
+    ),
     (
         lambda *sizes: Mine(*sizes[:2], 3, *sizes[3:]),
         "has the shape (64, 3, 2, 2), wanted (64, 1, 2, 2); right for one model and not for the next",

@@ -198,6 +198,16 @@ def test_a_solution_is_folded_away_runs_only_when_it_is_copied_and_is_right(name
         assert capsys.readouterr().out.splitlines()[-1].startswith("right: "), each
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_an_exercise_is_on_the_slides_and_its_solution_is_not(name):
+    cells = {cell.id: cell.metadata.get("slideshow", {}).get("slide_type") for cell in read(name).cells}
+    for stub in [each for each in cells if each.endswith("-stub")]:
+        exercise = stub.removesuffix("-stub")
+        assert cells[exercise] in ("slide", "subslide"), exercise
+        assert cells[stub] in (None, "subslide"), stub
+        assert cells[f"{exercise}-solution"] == "skip", exercise
+
+
 @pytest.mark.parametrize("name", [*NAMES, *EXCURSIONS])
 def test_links_between_lessons_lead_somewhere(name):
     for cell in read(name).cells:

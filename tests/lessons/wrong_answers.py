@@ -20,6 +20,7 @@ from right_answers import (
     smoothed_in_a_loop,
     swap_in_a_copy,
 )
+from torch import nn
 
 from vit_steps import lessons, pool_cls, pool_mean, sincos_position
 
@@ -230,6 +231,30 @@ def not_averaged(logits, label, smoothing):
     return F.cross_entropy(logits, label, label_smoothing=smoothing, reduction="none")
 
 
+def with_a_new_head(model):
+    freeze(model)
+    model.head = nn.Linear(8, 5)
+    return 45
+
+
+def with_a_copy_of_the_head(model):
+    freeze(model)
+    model.head.weight = nn.Parameter(model.head.weight.detach().clone())
+    return 45
+
+
+def with_a_head_drawn_anew(model):
+    freeze(model)
+    model.head.reset_parameters()
+    return 45
+
+
+def with_another_cls_token(model):
+    freeze(model)
+    torch.nn.init.ones_(model.cls_token)
+    return 45
+
+
 def unchanged_model(model):
     return 45
 
@@ -350,6 +375,12 @@ WRONG = [
     (lessons.check_smoothed_loss, exp_over_sum, "exp overflows"),
     (lessons.check_smoothed_loss, not_averaged, "this is one loss per image"),
     (lessons.check_smoothed_loss, lambda *batch: -smoothed_in_a_loop(*batch), "the sign is wrong"),
+    (lessons.check_smoothed_loss, lambda *batch: smoothed_in_a_loop(*batch).item(), "right number, but as float: a loss is a tensor"),
+    (lessons.check_smoothed_loss, lambda *batch: smoothed_in_a_loop(*batch).detach().numpy(), "right number, but as ndarray"),
+    (lessons.check_smoothed_loss, lambda *batch: smoothed_in_a_loop(*batch).detach(), "torn off from the logits"),
+    (lessons.check_smoothed_loss, lambda logits, *rest: torch.from_numpy(smoothed_in_a_loop(logits, *rest).numpy()), "where the logits have a gradient it raises RuntimeError"),
+    (lessons.check_smoothed_loss, torch.no_grad()(smoothed_in_a_loop), "torn off from the logits"),
+    (lessons.check_smoothed_loss, lambda *batch: torch.tensor(smoothed_in_a_loop(*batch).item()), "torn off from the logits"),
     (lessons.check_classify_by_mean, lambda tokens, norm, head: head(norm(tokens).mean(dim=1)), "the CLS token is in your mean"),
     (lessons.check_classify_by_mean, lambda tokens, norm, head: head(norm(tokens[:, 1:].mean(dim=1))), "the norm comes first, then the mean"),
     (lessons.check_classify_by_mean, lambda tokens, norm, head: head(tokens[:, 1:].mean(dim=1)), "the norm is missing"),
@@ -363,6 +394,10 @@ WRONG = [
     (lessons.check_freeze_all_but_head, by_beginning, "head_dist.weight still learns: its name begins like model.head's"),
     (lessons.check_freeze_all_but_head, all_of_it, "head.weight is frozen, too"),
     (lessons.check_freeze_all_but_head, without_bias, "head.bias is frozen, too"),
+    (lessons.check_freeze_all_but_head, with_a_new_head, "head.weight is a new tensor; freeze the others"),
+    (lessons.check_freeze_all_but_head, with_a_copy_of_the_head, "head.weight is a new tensor"),
+    (lessons.check_freeze_all_but_head, with_a_head_drawn_anew, "head.weight holds other numbers than before"),
+    (lessons.check_freeze_all_but_head, with_another_cls_token, "cls_token holds other numbers than before"),
     (lessons.check_freeze_all_but_head, counting(lambda model: sum(p.requires_grad for p in model.parameters())), "you count tensors"),
     (lessons.check_freeze_all_but_head, counting(lambda model: sum(p.numel() for p in model.parameters())), "you count the frozen ones, too"),
     (lessons.check_freeze_all_but_head, counting(lambda model: model.head.weight.numel()), "the head's bias is missing"),

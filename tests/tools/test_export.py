@@ -149,7 +149,7 @@ def test_code_is_shown_when_it_prints(deck):
 
 def test_the_more_lines_the_smaller_the_code(deck):
     sizes = [
-        deck.Slide("", [code("\n".join(["line"] * lines), printed("done"))]).size for lines in (3, 12, 16, 20)
+        deck.Slide("", [code("\n".join(["line"] * lines), printed("done"))]).size for lines in (3, 17, 20, 24)
     ]
     assert sizes == ["huge", "large", "medium", "small"]
 
@@ -157,8 +157,49 @@ def test_the_more_lines_the_smaller_the_code(deck):
 def test_a_line_that_is_too_long_for_large_code_is_broken_only_when_nothing_else_helps(deck):
     sizes = [deck.Slide("", [code("w" * width, printed("done"))]).size for width in (77, 94, 104, 130)]
     assert sizes == ["huge", "large", "medium", "large"]
-    many = "\n".join(["w" * 130] * 8)
+    many = "\n".join(["w" * 130] * 11)
     assert deck.Slide("", [code(many, printed("done"))]).size == "small"
+
+
+def test_code_leaves_room_for_the_words_and_the_picture_on_its_slide(deck):
+    cell = code("\n".join(["line"] * 11), printed("done"))
+    assert deck.Slide("", [cell]).size == "huge"
+    assert deck.Slide("", ["## Title\n\n" + "word " * 40, cell]).size == "large"
+    assert deck.Slide("", ["## Title\n\n" + "word " * 40 + "\n\n$$a$$", cell]).size == "small"
+    assert deck.Slide("", [cell, code("draw()", shown(PICTURE, **WORDS))]).size == "medium"
+    assert deck.Slide("", ["```python\n" + "line\n" * 22 + "```"]).size == "medium"
+
+
+EXERCISE = (
+    "### a) Ask\n\nWhat?\n\n<details><summary>Hint</summary>\n\nThink.\n\n</details>\n\n"
+    "<details><summary>More</summary>\n\nAgain.\n\n</details>"
+)
+
+
+def test_an_exercise_says_so_on_its_slide_and_its_hints_are_the_speaker_s(deck):
+    cells = words(EXERCISE, "slide"), code("def f(): ...", printed("not yet")), words(SOLUTION, "skip")
+    for cell, name in zip(cells, ("exercise-a", "exercise-a-stub", "exercise-a-solution"), strict=True):
+        cell.id = name
+    ((slide,),) = deck.stacks(lesson(*cells))
+    assert slide.parts == ["### Exercise a) Ask\n\nWhat?", cells[1]]
+    assert slide.section == "Exercise a) Ask"
+    assert [note.split() for note in slide.notes] == [["**Hint**", "Think."], ["**More**", "Again."]]
+    assert deck.shows_code(cells[1])
+    assert deck.outputs(cells[1]) == []
+
+
+def test_what_is_folded_in_a_note_is_open(deck):
+    fold = words("<details><summary>Guess</summary>\n\nFour.\n\n</details>", "notes")
+    ((slide,),) = deck.stacks(lesson(words("## Ask", "slide"), fold))
+    assert "<" not in slide.notes[0]
+    assert "Four." in slide.notes[0]
+
+
+def test_beside_a_widget_a_cell_prints_nothing(deck):
+    widget = shown({"application/vnd.jupyter.widget-view+json": {}, "text/plain": "a pad"})
+    cell = code("pad()", printed("ready"))
+    cell.outputs.append(widget)
+    assert deck.outputs(cell) == [widget]
 
 
 # ---- live widgets ----

@@ -1,6 +1,8 @@
 """How long a lesson takes to read is counted from what a reader sees."""
 
 import importlib
+import re
+from pathlib import Path
 
 import nbformat
 import pytest
@@ -86,3 +88,15 @@ def test_without_a_name_all_lessons_are_counted(reading, capsys):
     printed = capsys.readouterr().out
     for name in ("1_patch_embedding", "5_classification"):
         assert name in printed
+
+
+def test_the_lessons_fit_45_minutes_and_the_readme_says_how_long_they_take(reading):
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    for path in reading.LESSONS:
+        found = reading.read(path)
+        assert found.minutes <= 45, path.stem
+        assert 3 <= found.ratio <= 10, path.stem
+        line = next(line for line in readme.splitlines() if f"{path.name})" in line)
+        said = re.search(r"\b(\d+) min\b", line)
+        assert said, f"the README does not say how long {path.stem} takes"
+        assert abs(int(said[1]) - found.minutes) <= 0.5 + 1e-9, path.stem

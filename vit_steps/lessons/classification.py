@@ -14,6 +14,7 @@ from vit_steps.lessons._verdict import (
     find_fault,
     not_a_function,
     own_random_numbers,
+    quote,
     random_tensor,
     show,
     tell,
@@ -24,7 +25,7 @@ def check_smoothed_loss(answer: Any) -> bool:
     """Check a cross-entropy with label smoothing (Szegedy et al., arXiv 1512.00567, section 7).
 
     Args:
-        answer: function (logits, label, smoothing) -> mean loss of the batch, a number.
+        answer: function (logits, label, smoothing) -> mean loss of the batch, a tensor that can be sent back.
     """
     cases = {}
     for (batch, classes), smoothing in (((4, 10), 0.1), ((3, 5), 0.3), ((2, 10), 0.0)):
@@ -34,11 +35,29 @@ def check_smoothed_loss(answer: Any) -> bool:
     cases["scores around 200"] = (200 + 100 * random_tensor(2, 4), torch.tensor([3, 0]), 0.1)
     yourself = [F.cross_entropy, torch._C._nn.cross_entropy_loss]
     fault = find_fault(answer, _smoothed_loss, cases, SMOOTHED_LOSS_MISTAKES, yourself=yourself)
+    fault = fault or _find_torn(answer, next(iter(cases.values())))
     return tell(fault, f"equal to F.cross_entropy(…, label_smoothing=…) on {len(cases)} batches")
 
 
 def _smoothed_loss(logits: Tensor, label: Tensor, smoothing: float, reduction: str = "mean") -> Tensor:
     return F.cross_entropy(logits, label, label_smoothing=smoothing, reduction=reduction)
+
+
+def _find_torn(answer: Callable, batch: tuple) -> str | None:
+    """Say why nothing can be learned from a loss that is right."""
+    logits, *rest = batch
+    try:
+        with own_random_numbers(), torch.enable_grad():
+            loss = answer(logits.clone().requires_grad_(), *rest)
+    except Exception as error:
+        return f"wrong: right numbers, but where the logits have a gradient it raises {quote(error)}"
+    if not isinstance(loss, Tensor):
+        return (
+            f"wrong: right number, but as {type(loss).__name__}: a loss is a tensor, or it has no backward()"
+        )
+    if not loss.requires_grad:
+        return "wrong: right number, but torn off from the logits: backward() does not reach them from it"
+    return None
 
 
 def _loss_against(make_target: Callable, log_softmax: Callable = F.log_softmax) -> Callable:
@@ -150,8 +169,10 @@ def check_freeze_all_but_head(answer: Any) -> bool:
     """
     with own_random_numbers():
         model = _LittleModel()
+    before = {name: (each, each.detach().clone()) for name, each in model.named_parameters()}
     result = call(answer, (model,)) if callable(answer) else Outcome(None, not_a_function(answer))
-    fault = result.problem or _find_unfrozen(model) or _find_miscount(result.tensor, model)
+    fault = result.problem or _find_unfrozen(model) or _find_replaced(model, before)
+    fault = fault or _find_miscount(result.tensor, model)
     return tell(fault, "model.head learns and nothing else does, and its numbers are counted")
 
 
@@ -183,6 +204,17 @@ def _find_unfrozen(model: nn.Module) -> str | None:
     where = {"cls_token": "it is a parameter of the model itself, in none of its modules"}
     where["head_dist.weight"] = "its name begins like model.head's, and it is another module"
     return f"wrong: {left[0]} still learns{_because(where.get(left[0]))}" if left else None
+
+
+def _find_replaced(model: nn.Module, before: dict[str, tuple[Tensor, Tensor]]) -> str | None:
+    """Say which parameter is another one than before: to freeze is to change no number."""
+    for name, parameter in model.named_parameters():
+        old, numbers = before.get(name, (None, None))
+        if parameter is not old:
+            return f"wrong: {name} is a new tensor; freeze the others, and leave this one as it is"
+        if not torch.equal(parameter, numbers):
+            return f"wrong: {name} holds other numbers than before; to freeze changes none"
+    return None
 
 
 def _because(reason: str | None) -> str:

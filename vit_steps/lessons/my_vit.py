@@ -117,7 +117,8 @@ def _find_misnamed(model: nn.Module, reference: ViT) -> str | None:
         if found[name].shape != tensor.shape:
             return f"wrong: {name} has the shape {tuple(found[name].shape)}, wanted {tuple(tensor.shape)}"
     left = next((name for name in found if name not in wanted), None)
-    return f"wrong: your ViT has {left}, which the file has not" if left else None
+    why = f" (depth is {len(reference.blocks)} here)" if left and left.startswith("blocks.") else ""
+    return f"wrong: your ViT has {left}, which the file has not{why}" if left else None
 
 
 def _reason(name: str, model: nn.Module, found: dict) -> str:
@@ -211,6 +212,14 @@ def _blocks(**own: Callable) -> Callable[[ViT], None]:
     return change
 
 
+def _heads(number: int) -> Callable[[ViT], None]:
+    def change(model: ViT) -> None:
+        for block in model.blocks:
+            block.attn.num_heads = number
+
+    return change
+
+
 def _act(act: nn.Module) -> Callable[[ViT], None]:
     def change(model: ViT) -> None:
         for block in model.blocks:
@@ -282,6 +291,17 @@ MY_VIT_MISTAKES = {
     "you divide the scores by the root of dim; it is the root of head_dim": _blocks(
         weigh=lambda scores, head_dim, heads: _weigh(scores, head_dim * heads, heads)
     ),
+    **{
+        f"your scores are divided by {root}, whatever head_dim is: take the root of the one you are given": (
+            _blocks(weigh=lambda scores, head_dim, heads, root=root: (scores / root).softmax(-1))
+        )
+        for root in (4, 8)  # of the model that ships: the root of its head_dim, and of its dim
+    },
+    **{
+        f"your attention has {number} {'head' if number == 1 else 'heads'}, and was given num_heads "
+        f"{ODD['num_heads']}: is the number written down somewhere?": _heads(number)
+        for number in (1, 2, 4, 6, 8, 12, 24)  # what else divides dim
+    },
     "your softmax runs over the queries; each row, one query, must sum to 1 over the keys": _blocks(
         weigh=lambda scores, head_dim, heads: (scores / head_dim**0.5).softmax(-2)
     ),

@@ -12,3 +12,16 @@ Reveal.initialize({
   keyboardCondition: () => !document.activeElement.closest(".alive"),
   plugins: [RevealNotes],
 });
+
+// A long formula is as large as the others, or as the slide is wide.
+function fitFormulas() {
+  for (const formula of Reveal.getCurrentSlide().querySelectorAll(".formula.long")) {
+    formula.style.fontSize = "1.05em";
+    const width = formula.querySelector("math > *").getBoundingClientRect().width / Reveal.getScale();
+    const share = Math.min(1, (0.97 * formula.clientWidth) / width);
+    formula.style.fontSize = `${1.05 * share}em`;
+  }
+}
+
+Reveal.on("ready", fitFormulas);
+Reveal.on("slidechanged", fitFormulas);

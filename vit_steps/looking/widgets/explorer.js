@@ -3,7 +3,7 @@
 // All the data came when the widget was made: nothing here asks the kernel, and a page without one can call
 // `render` with any `model` whose method `get` knows the names below.
 
-const LONGEST_SIDE = 264; // of a view, in CSS pixels
+const LONGEST_SIDE = 264; // of a view, in CSS pixels, where no stylesheet says --vit-steps-side
 const CLS_SIDE = 30; // the CLS token has no place in the picture: its square stands above it
 const CLS_WIDTH = 110; // with its name
 const ARROWS = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
@@ -30,7 +30,7 @@ const smaller = (a, b) => Math.min(a, b);
 const larger = (a, b) => Math.max(a, b);
 
 function render({ model, el }) {
-  const data = readData(model);
+  const data = readData(model, longestSide(el));
   const page = buildPage(el, data);
   const state = { query: model.get("query"), pinned: model.get("query"), chosen: [...model.get("chosen")] };
 
@@ -79,14 +79,18 @@ export default { render };
 
 // ---- data ----
 
-function readData(model) {
+function longestSide(el) {
+  return parseInt(getComputedStyle(el).getPropertyValue("--vit-steps-side")) || LONGEST_SIDE;
+}
+
+function readData(model, longest) {
   const bytes = (name) => {
     const view = model.get(name); // a DataView that may start at any byte
     return view.buffer.slice(view.byteOffset, view.byteOffset + view.byteLength);
   };
   const [rows, cols] = model.get("grid");
   const tokens = model.get("tokens");
-  const side = Math.max(8, Math.floor(LONGEST_SIDE / Math.max(rows, cols)));
+  const side = Math.max(8, Math.floor(longest / Math.max(rows, cols)));
   const numCls = tokens - rows * cols;
   return {
     rows, cols, tokens, side, numCls,
