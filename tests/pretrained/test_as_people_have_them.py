@@ -119,6 +119,7 @@ def test_arguments_of_timm_that_leave_no_key_are_refused(tmp_path, arguments, sa
         {"act_layer": "quick_gelu"},
         {"act_layer": "gelu_tanh"},
         {"pre_norm": True},
+        {"fc_norm": True, "global_pool": "token"},
         {"global_pool": "map", "class_token": False},
         {"reg_tokens": 3},
         {"reg_tokens": 3, "no_embed_class": True, "global_pool": "avg"},

@@ -62,6 +62,7 @@ def test_a_config_that_does_not_fit_is_refused(tmp_path, key):
         ('{"pretrained_cfg": {"interpolation": [1]}}', "interpolation must be one of nearest, lanczos, bilinear, bicubic, box, hamming, got '[1]'"),
         ('{"hidden_size": 128, "image_size": "big"}', "image_size must be one number or (height, width), got 'big'"),
         ('{"hidden_size": 128, "image_size": [40]}', "image_size must be one number or (height, width), got [40]"),
+        ('{"model_type": "clip", "vision_config": 3}', "FOLDER/config.json is not built as configs are: TypeError(\"unsupported operand type(s) for |: 'int' and 'dict'\")"),
         ('{"hidden_size": 128, "image_size": [40, 40.0]}', "image_size must be one number or (height, width), got [40, 40.0]"),
     ],
 )  # fmt: skip

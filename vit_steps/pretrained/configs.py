@@ -111,7 +111,7 @@ def read_facts(path: Path, metadata: dict[str, str]) -> Facts:
             return _timm_facts(config)
     given = {}
     if config and "model_type" in config:
-        with naming(path.with_name(CONFIG)):
+        with _as_configs_are(path.with_name(CONFIG)):
             config = _image_half(config)
             given = check_known("model_type", config["model_type"], HUGGING_FACE, config)
     if config and "hidden_size" not in config and not given:
@@ -141,7 +141,7 @@ def _own_facts(config: dict, notes: dict) -> Facts:
         image_size=pair_of("image_size", config.get("image_size")),
         num_heads=config.get("num_heads"),
         eps=config.get("eps"),
-        kind={name: config[name] for name in OWN_KIND if name in config},
+        kind={name: config[name] for name in OWN_KIND if isinstance(config.get(name), str)},
         labels=_names_in(notes, config.get("num_classes")),
         preprocess=_own_preprocess(config.get("channels"), notes),
         named=True,

@@ -172,8 +172,11 @@ def _kind_of(weights: dict[str, Tensor], facts: Facts, dialect: Dialect) -> dict
         said = said | {"act": "swiglu"}
     if (facts.rotary or dialect.rotary) and kind["position"] == "table":
         said = said | {"position": "table+rotary"}
-    fits = {"attention": ("attention",), "mean": ("mean", "mean_all")}.get(kind["pool"])
-    return kind | {name: how for name, how in said.items() if name != "pool" or not fits or how in fits}
+    if kind["pool"] == "attention" or (
+        not kind["class_token"] and not said.get("pool", "").startswith("mean")
+    ):
+        said = {name: how for name, how in said.items() if name != "pool"}
+    return kind | said
 
 
 def _told_heads(shapes: dict[str, Tensor], facts: Facts, dim: int, num_heads: int | None) -> int | None:
