@@ -1,4 +1,4 @@
-"""The page on which a Vision Transformer works: one file that holds the model, opens from disk and asks no network.
+"""The page on which a Vision Transformer works: one file, which holds the model and asks no network.
 
 Its parts lie in ``pages/at_work/``; the five steps are ``vit_steps/vit.js``, as they are.
 """
@@ -72,7 +72,7 @@ def sources() -> dict[str, str]:
 def bare(function) -> str:
     """A function from its ``def`` on, without its docstring: what it does."""
     source = textwrap.dedent(inspect.getsource(function))
-    (definition,) = ast.parse(source).body
+    definition = next(node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.FunctionDef))
     lines = source.splitlines()
     head = lines[definition.lineno - 1 : definition.body[0].lineno - 1]
     return "\n".join(head + lines[definition.body[1].lineno - 1 :])

@@ -1,5 +1,6 @@
-"""A pad to draw a digit on: the kernel is asked again whenever the ink changes."""
+"""A pad to draw a digit on: a model answers in the browser itself, a function in the kernel."""
 
+import json
 from collections.abc import Callable, Sequence
 
 import torch
@@ -7,9 +8,11 @@ import traitlets
 from jaxtyping import Float
 from matplotlib import style
 from matplotlib.figure import Figure
+from safetensors.torch import save
 from torch import Tensor
 
 from vit_steps.doors import door, judge, values
+from vit_steps.looking.attention_maps import attention_rollout
 from vit_steps.looking.plots import plot_attention, plot_image, plot_scores
 from vit_steps.looking.widgets.base import (
     CIVIDIS,
@@ -19,23 +22,27 @@ from vit_steps.looking.widgets.base import (
     as_drawn,
     drawing,
     picture_of,
+    script_of,
 )
+from vit_steps.vit import ViT
 
 
 class DigitPad(LessonWidget):
-    """A pad to draw on; the kernel is asked again whenever the ink changes."""
+    """A pad to draw on; without a model's weights the kernel is asked again whenever the ink changes."""
 
-    _esm = HERE / "pad.js"
+    _esm = script_of(HERE / "ink.js", HERE / "pad.js")
     size = traitlets.List(traitlets.Int()).tag(sync=True)
     ink = traitlets.List(traitlets.Float()).tag(sync=True)
     labels = traitlets.List(traitlets.Unicode()).tag(sync=True)
     reply = traitlets.Dict().tag(sync=True)
+    weights = traitlets.Bytes().tag(sync=True)
     colours = traitlets.Bytes(CIVIDIS).tag(sync=True)
 
     def __init__(self, answer: Callable, **traits):
         super().__init__(**traits)
         self.answer = answer
-        self.observe(self._ask_again, "ink")
+        if not self.weights:
+            self.observe(self._ask_again, "ink")
 
     def _ask_again(self, change: dict) -> None:
         image = torch.tensor(change["new"]).reshape(1, 1, *self.size)
@@ -47,6 +54,38 @@ def _ink(image: Tensor | None) -> None:
         values.between("image", values.finite("image", image), 0, 1)
 
 
+def digit_pad(
+    answer: ViT | Callable[[Tensor], tuple[Tensor, Tensor]],
+    image: Float[Tensor, "1 1 height width"] | None = None,
+    *,
+    labels: Sequence[str] = "0123456789",
+) -> DigitPad:
+    """A pad to draw a digit on; the model's probabilities and the attention of its answer follow.
+
+    A ViT answers in the browser, as it is now, by the five steps in ``vit.js``: also in a page without a
+    kernel. The map is rollout, from the CLS token or the mean of the patches, whichever it reads. A ViT with
+    layers of another make is asked in the kernel, and so is a function.
+
+    Args:
+        answer: a ViT for grey images; or a callable from an image (1, 1, height, width) with values in [0, 1]
+            to probabilities (classes,) and an attention map (rows, cols). It is run without gradients.
+        image: what the pad shows at first; without ink when left out, of the model's size or 8 × 8 pixels.
+        labels: the name of each class.
+
+    Raises:
+        ValueError: "answer gave 9 probabilities, there are 10 labels", "answer gave probabilities from
+            0.10 that sum to 3.20: they must be positive and sum to 1, as after a softmax", "image must have
+            the axes (1 1 height width), got shape (1, 3, 8, 8)", "answer reads 3 channels, a pad has 1".
+        TypeError: ``answer`` is not callable, or gave something else than two tensors.
+    """
+    if not isinstance(answer, ViT):
+        return _pad(answer, image, labels=labels)
+    if answer.channels != 1:
+        raise ValueError(f"answer reads {answer.channels} channels, a pad has 1")
+    image = torch.zeros(1, 1, *answer.image_size) if image is None else image
+    return _pad(_answer_of(answer), image, labels=labels, weights=_weights_of(answer))
+
+
 @drawing("image")
 @door(
     "image height is at least 1",
@@ -55,26 +94,13 @@ def _ink(image: Tensor | None) -> None:
     lambda labels: values.names("labels", labels),
     _ink,
 )
-def digit_pad(
+def _pad(
     answer: Callable[[Tensor], tuple[Tensor, Tensor]],
     image: Float[Tensor, "1 1 height width"] | None = None,
     *,
-    labels: Sequence[str] = "0123456789",
+    labels: Sequence[str],
+    weights: bytes = b"",
 ) -> DigitPad:
-    """A pad to draw a digit on; the model's probabilities and the attention of its answer follow.
-
-    Args:
-        answer: callable from an image (1, 1, height, width) with values in [0, 1] to probabilities
-            (classes,) and an attention map (rows, cols). It is run without gradients.
-        image: what the pad shows at first; 8 × 8 pixels without ink when left out.
-        labels: the name of each class.
-
-    Raises:
-        ValueError: "answer gave 9 probabilities, there are 10 labels", "answer gave probabilities from
-            0.10 that sum to 3.20: they must be positive and sum to 1, as after a softmax", "image must have
-            the axes (1 1 height width), got shape (1, 3, 8, 8)".
-        TypeError: ``answer`` is not callable, or gave something else than two tensors.
-    """
     image = torch.zeros(1, 1, 8, 8) if image is None else image
     scores, attention = _ask(answer, image, labels)
     height, width = image.shape[2:]
@@ -87,7 +113,29 @@ def digit_pad(
         ink=image.flatten().tolist(),
         labels=list(labels),
         reply=_reply(scores, attention, labels),
+        weights=weights,
     )
+
+
+def _answer_of(model: ViT) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
+    def answer(image: Tensor) -> tuple[Tensor, Tensor]:
+        seen = model.trace(image.to(model.cls_token))
+        reached = attention_rollout(seen.attention)[0, :, 1:]
+        looked = reached[0] if model.pool == "cls" else reached[1:].mean(dim=0)
+        return seen.logits.softmax(dim=1)[0], looked.unflatten(0, model.grid)
+
+    return answer
+
+
+def _weights_of(model: ViT) -> bytes:
+    """A file that ``vit.js`` reads; nothing if it would compute another function than the model."""
+    with torch.device("meta"):
+        plain = ViT(**model.config)
+    if repr(plain) != repr(model) or plain.state_dict().keys() != model.state_dict().keys():
+        return b""
+    exact = torch.float64 if model.cls_token.dtype == torch.float64 else torch.float32
+    tensors = {name: tensor.detach().cpu().to(exact).clone() for name, tensor in model.state_dict().items()}
+    return save(tensors, metadata={"vit_steps": json.dumps({"config": model.config})})
 
 
 def _pad_figure(image: Tensor, scores: Tensor, attention: Tensor, labels: Sequence[str]) -> Figure:
