@@ -11,7 +11,7 @@ if lab_driver.missing():
 from offline_pages import LESSONS, build, visitor
 
 PAGES = ["index", *LESSONS]
-WITHOUT_WIDGETS = ("2_cls_token", "a_looking_inside")
+WIDGETS = {"2_cls_token": 0, "5_classification": 2, "a_looking_inside": 0}
 every_page = pytest.mark.parametrize("name", PAGES)
 every_lesson = pytest.mark.parametrize("name", LESSONS)
 
@@ -183,11 +183,25 @@ def test_the_slider_turns_its_pictures(visit):
     assert shown.evaluate("(image) => image.naturalWidth") > 500
 
 
-def test_what_needs_a_kernel_says_so_beside_its_picture(visit):
+def test_the_pad_answers_without_a_kernel(visit):
+    pad = visit("5_classification").locator(".awake", has_text="draw here")
+    sentence, stage = pad.locator(".vit-steps-sentence"), pad.get_by_role("application")
+    assert sentence.inner_text().startswith("The model says 3")
+    pad.get_by_role("button", name="Clear the pad").click()
+    stage.focus()
+    for key in ["ArrowUp"] * 3 + ["ArrowRight", " ", *["ArrowDown"] * 6]:
+        pad.page.keyboard.press(key)
+    assert sentence.inner_text().startswith("The model says 1")
+    best = pad.get_by_label("1", exact=True).evaluate("(meter) => meter.value")
+    assert best > 0.5
+
+
+def test_what_needs_a_kernel_says_so_beside_its_last_picture(visit):
     page = visit("5_classification")
-    pad = page.locator(".widget", has=page.locator("img"))
-    assert pad.count() == 1
-    assert "make lab" in pad.inner_text()
+    curve = page.locator(".widget:not([data-live])", has=page.locator("img"))
+    assert curve.count() == 1
+    assert "make lab" in curve.inner_text()
+    assert "Training curve after 50 epochs" in curve.locator("img").get_attribute("alt")
     assert "%|" not in page.inner_text("main"), "a progress bar that stands still"
 
 
@@ -196,7 +210,7 @@ def test_without_scripts_every_widget_shows_its_picture(visit, name):
     page = visit(name, java_script_enabled=False)
     pictures = page.locator(".widget img")
     assert all(picture.is_visible() for picture in pictures.all())
-    assert pictures.count() == (name not in WITHOUT_WIDGETS)
+    assert pictures.count() == WIDGETS.get(name, 1)
 
 
 # ---- code, solutions, paper ----

@@ -4,7 +4,7 @@ const SIDE = 23; // of a pixel of the pad, in CSS pixels
 const ARROWS = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
 
 function sharpCanvas(canvas, width, height) {
-  const sharpness = 2 * (window.devicePixelRatio || 1);
+  const sharpness = Math.max(2, window.devicePixelRatio || 1); // for a projector that enlarges
   Object.assign(canvas, { width: width * sharpness, height: height * sharpness });
   canvas.style.setProperty("--width", `${width}px`);
   const pen = canvas.getContext("2d");

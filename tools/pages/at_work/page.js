@@ -47,6 +47,9 @@ function tellAnswer() {
   get("after-block").textContent = `after block ${state.block + 1}`;
 }
 
+// For who opens the browser's console: at_work.state.seen holds every tensor of the picture that is shown.
+window.at_work = { state, model, trace, wonder, NONE, EXAMPLES, pictureOf };
+
 dark.addEventListener("change", () => { readTheme(); show(); });
 
 readTheme();

@@ -1,7 +1,14 @@
 // What the page knows, and how it is computed: one picture, one model, the questions that are asked of it.
 
-const bytes = Uint8Array.from(atob(get("weights").textContent), (letter) => letter.charCodeAt(0));
-const trained = read_safetensors(bytes.buffer);
+function bytesOf(letters) {
+  if (Uint8Array.fromBase64) return Uint8Array.fromBase64(letters);
+  const text = atob(letters);
+  const bytes = new Uint8Array(text.length);
+  for (let place = 0; place < text.length; place++) bytes[place] = text.charCodeAt(place);
+  return bytes;
+}
+
+const trained = read_safetensors(bytesOf(get("weights").textContent).buffer);
 const { config } = trained;
 const [rows, cols] = config.image_size;
 const perRow = cols / config.patch_size;
