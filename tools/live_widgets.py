@@ -68,7 +68,7 @@ def close(figure, alt: str) -> None:
 
 
 def describe(widget: LessonWidget, cell) -> dict:
-    stored = cell.outputs[0].data["text/plain"]
+    stored = cell.outputs[-1].data["text/plain"]  # behind what the cell printed
     if widget.alt != stored:
         raise ValueError(f"{cell.id} stores {stored!r}, now it says {widget.alt!r}: make execute")
     own = set(widget.class_trait_names(sync=True)) - set(LessonWidget.class_trait_names(sync=True))

@@ -1,6 +1,6 @@
 """Drive Firefox as it is installed, over WebDriver BiDi: playwright has one of its own making only.
 
-What a page of this stands for is the little that our tests ask of a page of playwright's, under the same names.
+Its page can do the little that our tests ask of one of playwright's, under the same names.
 """
 
 import importlib.util
@@ -22,6 +22,14 @@ KEYS = {
     "Enter": "\ue007",
     "Escape": "\ue00c",
 }
+
+
+CALL = """
+(async () => {
+  const given = (SCRIPT);
+  return JSON.stringify((await (typeof given === "function" ? given(ARGUMENT) : given)) ?? null);
+})()
+"""
 
 
 def missing() -> str:
@@ -84,8 +92,7 @@ class Page:
 
     def evaluate(self, script: str, argument: object = None) -> object:
         """A function of one argument, or an expression; what comes of it goes through JSON."""
-        call = f"const given = ({script}); return typeof given === 'function' ? given({json.dumps(argument)}) : given"
-        expression = f"(async () => JSON.stringify((await (() => {{ {call} }})()) ?? null))()"
+        expression = CALL.replace("SCRIPT", script, 1).replace("ARGUMENT", json.dumps(argument), 1)
         target = {"context": self.context}
         given = self._send("script.evaluate", expression=expression, target=target, awaitPromise=True)
         if given["type"] == "exception":
