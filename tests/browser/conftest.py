@@ -1,6 +1,7 @@
 """A browser for the tests in this folder."""
 
 import lab_driver
+import offline_pages
 import pytest
 
 
@@ -19,3 +20,9 @@ def page(browser):
     fresh.on("console", lambda message: message.type == "error" and fresh.complaints.append(message.text))
     yield fresh
     fresh.close()
+
+
+@pytest.fixture(scope="session")
+def address(tmp_path_factory):
+    """The page at_work.html, in a folder of its own."""
+    return offline_pages.build_at_work(tmp_path_factory.mktemp("at_work"))

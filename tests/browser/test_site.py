@@ -71,8 +71,24 @@ def test_every_link_inside_the_folder_leads_somewhere(visit, folder, name):
     assert len(inside) > 5
     for link in inside:
         file, _, anchor = link.partition("#")
-        assert (folder / file).exists(), link
-        assert not anchor or page.locator(f"[id='{anchor}']").count() == 1, link
+        there = folder / (file or f"{name}.html")
+        assert there.exists(), link
+        assert not anchor or there.read_text(encoding="utf-8").count(f' id="{anchor}"') == 1, link
+
+
+def test_lessons_and_the_page_at_work_lead_to_each_other(visit):
+    for name in LESSONS:
+        page = visit(name)
+        step = name[0] if name[0].isdigit() else None
+        page.locator("main .at-work a").click()
+        page.wait_for_url(f"**/at_work.html#{f'step-{step}' if step else 'what-if'}", wait_until="load")
+        if step:
+            page.locator(f"#step-{step} a.lesson").click()
+            page.wait_for_url(f"**/{name}.html")
+
+
+def test_the_page_at_work_is_the_first_on_the_index(visit):
+    assert visit("index").locator("main a").first.get_attribute("href") == "at_work.html"
 
 
 @every_page

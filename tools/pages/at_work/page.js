@@ -41,14 +41,14 @@ show = () => {
 
 function tellAnswer() {
   const isEmpty = !state.image.flat().some(Boolean);
-  const who = state.isTwin ? "The untrained twin says" : "It says";
-  get("says").textContent = `${isEmpty ? "The pad is empty: " + who.toLowerCase() : who} ${toldAs(softmax(state.seen.logits))}`;
-  get("ms").textContent = `${state.ms.toFixed(state.ms < 10 ? 1 : 0)} ms`;
+  get("says").textContent = `${state.isTwin ? "The twin" : "It"} says ${toldAs(softmax(state.seen.logits))}`;
+  get("ms").textContent = `${isEmpty ? "of an empty pad" : "computed here"}, in ${state.ms.toFixed(state.ms < 10 ? 1 : 0)} ms`;
   get("after-block").textContent = `after block ${state.block + 1}`;
 }
 
 // For who opens the browser's console: at_work.state.seen holds every tensor of the picture that is shown.
-window.at_work = { state, model, trace, wonder, NONE, EXAMPLES, pictureOf };
+const tables = Object.fromEntries(Object.values(grids).map((grid) => [grid.canvas.id, grid]));
+window.at_work = { state, model, trace, EXAMPLES, grids: tables };
 
 dark.addEventListener("change", () => { readTheme(); show(); });
 

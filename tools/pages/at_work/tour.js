@@ -15,8 +15,9 @@ function go(to) {
   document.querySelectorAll(".lit").forEach((lit) => lit.classList.remove("lit"));
   document.body.classList.toggle("touring", to !== undefined);
   get("tour").hidden = to === undefined;
+  const was = stop;
   stop = to;
-  if (to === undefined) return get("start-tour").focus();
+  if (to === undefined) return was === undefined ? undefined : get("start-tour").focus();
   const { at, pin: chosen, says, ...more } = STOPS[to];
   Object.assign(state, more, { pinned: chosen.kind === "answer" ? { ...chosen, row: best(state.seen.logits) } : chosen, hover: undefined });
   get(at).classList.add("lit");
