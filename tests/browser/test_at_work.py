@@ -91,6 +91,14 @@ def test_what_is_shown_is_python_s_trace(at_work):
     assert near([block["weights"] for block in found["blocks"]], trace.attention[0])
 
 
+def test_the_head_of_the_tour_looks_where_ink_is():
+    images = load_digits_images("test")[0].double()
+    looks = model().trace(images).attention[:, 0, 2, 0, 1:]
+    inked = images.unfold(2, 2, 2).unfold(3, 2, 2).flatten(4).sum(dim=4).flatten(1) > 0.1
+    on_ink = (looks * inked).sum() / looks.sum()
+    assert on_ink > 0.85 > 0.6 > inked.double().mean()
+
+
 # ---- where a number comes from, in words ----
 
 

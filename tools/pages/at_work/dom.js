@@ -51,7 +51,7 @@ const grey = (value) => rgb(Array(3).fill(255 * (0.07 + 0.93 * clamp(value, 1)))
 
 // Blue below zero, amber above; small values are lifted a little, or most of a token would look empty.
 function signed(value, most) {
-  return rgb(blend(theme.zero, value < 0 ? theme.below : theme.above, Math.min(1, Math.abs(value) / most) ** 0.8));
+  return blend(theme.zero, value < 0 ? theme.below : theme.above, Math.min(1, Math.abs(value) / most) ** 0.8);
 }
 
 function cividis(share) {

@@ -121,9 +121,23 @@ function drawPatches(at) {
   if (at.kind === "patch") frame(grid.pen, grid.box(at.row, at.col));
 }
 
+// As a picture of one pixel for each number, which is then enlarged: a thousand rectangles would take longer than the maths.
+function fillSigned({ pen, width, height, numRows, numCols, box }, matrix, most) {
+  const small = new OffscreenCanvas(numCols, numRows);
+  const pixels = new ImageData(numCols, numRows);
+  matrix.flat().forEach((value, place) => pixels.data.set(Number.isNaN(value) ? [0, 0, 0, 0] : [...signed(value, most), 255], 4 * place));
+  small.getContext("2d").putImageData(pixels, 0, 0);
+  pen.clearRect(0, 0, width, height);
+  pen.imageSmoothingEnabled = false;
+  for (let row = 0; row < numRows; row++) {
+    const [x, y, wide, high] = box(row, 0);
+    pen.drawImage(small, 0, row, numCols, 1, x, y, wide * numCols, high - 1);
+  }
+}
+
 function drawRows(grid, matrix, at) {
   const most = largest(matrix);
-  fill(grid, matrix, (value) => signed(value, most));
+  fillSigned(grid, matrix, most);
   if (most < 1e-6) label(grid.pen, "taken away", grid.width / 2, grid.height / 2, { size: 12 });
   frameRow(grid, tokenOf(at));
   if (at.kind !== grid.kind) return;

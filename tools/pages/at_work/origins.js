@@ -45,7 +45,7 @@ const ORIGINS = {
       sentence: [`${ordinal(col)} of the token of ${nameOf(row)}: ${sum} + bias ${bracket(bias[col])} = `, strong(token[col])],
       parts: [
         part("the patch", patchPicture(patch, grey)),
-        part(`× column ${col + 1} of E`, patchPicture(weight[col], (value) => signed(value, largest(weight))), "read as a picture: a kernel"),
+        part(`× column ${col + 1} of E`, patchPicture(weight[col], (value) => rgb(signed(value, largest(weight)))), "read as a picture: a kernel"),
         part("products, and the bias", bars([...products, bias[col]], { step: 38, names: [...products.map(number), number(bias[col])] }), `sum ${number(token[col])}`),
         part("the whole token", bars(token, { step: 7, mark: col })),
       ],

@@ -23,7 +23,7 @@ const pictureOf = ({ pixels }) => range(rows).map((row) => pixels.slice(row * co
 const state = {
   image: pictureOf(EXAMPLES[3]), pen: [3, 3], isDown: false,
   isTwin: false, on: { ...NONE }, swap: { block: 3, digit: 8 },
-  block: 0, head: 3, pinned: { kind: "weight", row: 0, col: 5 }, hover: undefined,
+  block: 0, head: 2, pinned: { kind: "weight", row: 0, col: 7 }, hover: undefined,
   seen: undefined, plain: undefined, ms: 0,
 };
 

@@ -4,9 +4,9 @@ const STOPS = [
   { at: "draw", pin: { kind: "patch", row: 5, col: 0 }, says: "This is all that the model gets: 64 grey pixels. Draw over them whenever you like; everything to the right follows. First it cuts the picture into 16 patches of 2 × 2 pixels and lays each in a row." },
   { at: "step-1", pin: { kind: "token", row: 6, col: 20 }, says: `Four numbers say little. So each patch is multiplied by a learned matrix E and becomes a token of ${config.dim} numbers. On top stands one token more, the CLS token: it belongs to no patch and will gather the answer.` },
   { at: "step-3", pin: { kind: "position", row: 6, col: 20 }, says: "A token does not know where its patch was. So a learned row of numbers is added, another one for each place. The small map below shows which places are alike to the model." },
-  { at: "step-4", pin: { kind: "weight", row: 0, col: 6 }, head: 3, block: 0, says: "Now the tokens look at each other. A row shows one token, and how much of its attention goes to each other one; the top row is the CLS token. There are four blocks of four heads: choose others above the table." },
+  { at: "step-4", pin: { kind: "weight", row: 0, col: 7 }, head: 2, block: 0, says: "Now the tokens look at each other. A row shows one token, and how much of its attention goes to each other one. In the top row the CLS token looks; in this head, mostly where ink is. There are four blocks of four heads: choose others above the table." },
   { at: "step-5", pin: { kind: "answer", row: 0, col: config.depth }, says: "After each block the CLS token knows more. Read from left to right how the answer grows, in per cent for each digit; the last column counts." },
-  { at: "what-if", pin: { kind: "weight", row: 0, col: 6 }, says: "Is all of this needed? Ask: each button changes one thing, and you see the answer before and after. And do not trust a pretty map: the untrained twin, at the top, has maps, too." },
+  { at: "what-if", pin: { kind: "weight", row: 0, col: 7 }, says: "Is all of this needed? Ask: each button changes one thing, and you see the answer before and after. And do not trust a pretty map: the untrained twin, at the top, has maps, too." },
 ];
 
 let stop;
