@@ -75,15 +75,25 @@ def digit_pad(
     Raises:
         ValueError: "answer gave 9 probabilities, there are 10 labels", "answer gave probabilities from
             0.10 that sum to 3.20: they must be positive and sum to 1, as after a softmax", "image must have
-            the axes (1 1 height width), got shape (1, 3, 8, 8)", "answer reads 3 channels, a pad has 1".
+            the axes (1 1 height width), got shape (1, 3, 8, 8)", "answer reads 3 channels, a pad has 1",
+            "answer was made for 8 x 8 pixels, image has 4 x 4".
         TypeError: ``answer`` is not callable, or gave something else than two tensors.
     """
     if not isinstance(answer, ViT):
         return _pad(answer, image, labels=labels)
-    if answer.channels != 1:
-        raise ValueError(f"answer reads {answer.channels} channels, a pad has 1")
+    _fits_a_pad(answer, image)
     image = torch.zeros(1, 1, *answer.image_size) if image is None else image
     return _pad(_answer_of(answer), image, labels=labels, weights=_weights_of(answer))
+
+
+def _fits_a_pad(answer: ViT, image: object) -> None:
+    values.filled("answer's parameters", answer.cls_token)
+    if answer.channels != 1:
+        raise ValueError(f"answer reads {answer.channels} channels, a pad has 1")
+    size = tuple(image.shape[2:]) if isinstance(image, Tensor) else answer.image_size
+    if len(size) == 2 and size != answer.image_size:
+        made, given = (" x ".join(map(str, each)) for each in (answer.image_size, size))
+        raise ValueError(f"answer was made for {made} pixels, image has {given}")
 
 
 @drawing("image")
