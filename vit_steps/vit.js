@@ -13,7 +13,9 @@ export function image2patches(image, patch_size) {
 
 export const image2emb_naive = (image, patch_size, proj) => linear(image2patches(image, patch_size), proj);
 
-// ---- steps 2 and 3: one token more, and places ----
+// ---- steps 2 and 3: tokens more than there are patches, and places ----
+
+export const prepend_registers = (tokens, registers) => [...registers, ...tokens];
 
 export const prepend_cls = (tokens, cls_token) => [cls_token, ...tokens];
 
@@ -53,20 +55,27 @@ export function encoder_block(tokens, { norm1, attn, norm2, mlp }, num_heads, ep
 
 export const pool_cls = (tokens) => tokens[0];
 
-export const pool_mean = ([, ...patches]) => mix(patches.map(() => 1 / patches.length), patches);
+export function pool_mean(tokens, num_prefix = 1) {
+  const counted = tokens.slice(num_prefix);
+  return mix(counted.map(() => 1 / counted.length), counted);
+}
+
+export const num_prefix = ({ class_token = true, num_registers = 0 }) => Number(class_token) + num_registers;
 
 export function classify(tokens, { norm, head, config }) {
-  const pool = { cls: pool_cls, mean: pool_mean }[config.pool];
-  const pooled = pool(layer_norm(tokens, norm, config.eps));
+  const normed = layer_norm(tokens, norm, config.eps);
+  const before = { mean: num_prefix(config), mean_all: 0 }[config.pool]; // the tokens that are not averaged
+  const pooled = config.pool === "cls" ? pool_cls(normed) : pool_mean(normed, before);
   return head ? linear([pooled], head)[0] : pooled;
 }
 
 // ---- all five, as ViT.trace; between(tokens, block) may change what goes into a block, or comes out of the last ----
 
 export function trace(image, model, between = (tokens) => tokens) {
-  const { config, patch_embed, cls_token, pos_embed } = model;
+  const { config, patch_embed, cls_token, reg_token, pos_embed } = model;
   const patches = image2emb_naive(image, config.patch_size, patch_embed.proj);
-  const with_cls = prepend_cls(patches, cls_token[0]);
+  const with_registers = reg_token ? prepend_registers(patches, reg_token) : patches;
+  const with_cls = cls_token ? prepend_cls(with_registers, cls_token[0]) : with_registers;
   const with_position = add_position(with_cls, pos_embed);
   const [blocks, states] = [[], [between(with_position, 0)]];
   for (const block of model.blocks) {
@@ -132,10 +141,17 @@ function erf(value) {
 
 // ---- a .safetensors file: its size and its header, whose names become a tree, then the numbers ----
 
+// What other kinds of ViT have is refused: a model is computed as it is, or not at all.
+const POOLS = ["cls", "mean", "mean_all"];
+const ONLY = { pool: POOLS, position: ["table"], act: ["gelu"], pre_norm: [false], final_norm: ["tokens"] };
+
 export function read_safetensors(buffer) {
   const start = 8 + Number(new DataView(buffer).getBigUint64(0, true));
   const { __metadata__, ...header } = JSON.parse(new TextDecoder().decode(new Uint8Array(buffer, 8, start - 8)));
   const model = { config: JSON.parse(__metadata__.vit_steps).config };
+  for (const [name, known] of Object.entries(ONLY))
+    if (![undefined, ...known].includes(model.config[name]))
+      throw new TypeError(`${name} is ${model.config[name]}, vit.js knows ${known.join(", ")}`);
   for (const [name, { dtype, shape, data_offsets }] of Object.entries(header)) {
     const Numbers = { F32: Float32Array, F64: Float64Array }[dtype];
     if (!Numbers) throw new TypeError(`${name} is ${dtype}, F32 or F64 is needed`);

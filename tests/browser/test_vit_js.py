@@ -19,7 +19,6 @@ from vit_steps import ViT, classify, self_attention
 from vit_steps.data import load_digits_images
 from vit_steps.looking.attention_maps import attention_rollout
 from vit_steps.training import SHIPPED, load_checkpoint
-from vit_steps.vit import POOLS
 
 if lab_driver.missing():
     pytest.skip(lab_driver.missing(), allow_module_level=True)
@@ -34,8 +33,18 @@ SIZES = {  # no two numbers of one model are alike, so that none can stand for a
     "mean": ((6, 4), 2, 1, 8, 3, 8, 5, 4),
     "mean, colour": ((4, 6), 2, 3, 12, 4, 6, 9, 5),
     "no head": (4, 2, 1, 4, 1, 2, 6, 0),
+    "registers": (4, 2, 1, 9, 2, 3, 7, 8),
+    "registers and a mean": (6, 2, 1, 6, 1, 3, 8, 5),
+    "no CLS token": ((2, 6), 2, 1, 4, 2, 1, 5, 3),
 }
-OTHERWISE = {"tall, eps": {"eps": 1e-2}, "mean": {"pool": "mean"}, "mean, colour": {"pool": "mean"}}
+OTHERWISE = {
+    "tall, eps": {"eps": 1e-2},
+    "mean": {"pool": "mean"},
+    "mean, colour": {"pool": "mean"},
+    "registers": {"num_registers": 3},
+    "registers and a mean": {"num_registers": 2, "pool": "mean"},
+    "no CLS token": {"class_token": False, "pool": "mean_all"},
+}
 RUN = """
 async ({ script, file, images }) => {
   const vit = await import(URL.createObjectURL(new Blob([script], { type: "text/javascript" })));
@@ -87,14 +96,14 @@ def in_the_browser(page, file: str, images: torch.Tensor, script: str = SCRIPT) 
 
 @torch.no_grad()
 def in_python(model: ViT, images: torch.Tensor) -> dict[str, torch.Tensor]:
-    seen = model.trace(images)._asdict()
+    seen = {name: tensor for name, tensor in model.trace(images)._asdict().items() if tensor is not None}
     states, attended, thought = [seen["with_position"]], [], []
     for block in model.blocks:
         attn = block.attn
         attended.append(self_attention(block.norm1(states[-1]), attn.qkv, attn.proj, attn.num_heads)[0])
         thought.append(block.mlp(block.norm2(states[-1] + attended[-1])))
         states.append(states[-1] + attended[-1] + thought[-1])
-    lens = [classify(state, model.norm, model.head, pool=POOLS[model.pool]) for state in states]
+    lens = [classify(state, model.norm, model.head, pool=model.read) for state in states]
     return seen | {
         "states": torch.stack(states, dim=1),
         "attended": torch.stack(attended, dim=1),
@@ -151,6 +160,22 @@ def test_another_dtype_is_refused_by_name(blank):
         in_the_browser(blank, file_of(half), images_for(half))
 
 
+@pytest.mark.parametrize(
+    ("kind", "told"),
+    [
+        ({"pool": "attention"}, "pool is attention, vit.js knows cls, mean, mean_all"),
+        ({"position": "rotary"}, "position is rotary, vit.js knows table"),
+        ({"act": "quick_gelu"}, "act is quick_gelu, vit.js knows gelu"),
+        ({"pre_norm": True}, "pre_norm is true, vit.js knows false"),
+        ({"final_norm": "pooled"}, "final_norm is pooled, vit.js knows tokens"),
+    ],
+)
+def test_another_kind_of_vit_is_refused_by_name(blank, kind, told):
+    sizes = dict(zip(COLUMNS, SIZES["no CLS token"], strict=True))
+    with pytest.raises(Exception, match=told):
+        in_the_browser(blank, file_of(ViT(**sizes, **kind)), torch.zeros(1, 1, 2, 6))
+
+
 # ---- a student reads it beside the Python ----
 
 
@@ -159,7 +184,9 @@ def test_a_step_has_its_name_in_python():
     steps, _, torch_s = SCRIPT.partition("// ---- what torch brings along ----")
     named = set(re.findall(r"^export (?:const|function) (\w+)", steps, flags=re.MULTILINE))
     ours = {*vit_steps.__all__, "trace", "attention_rollout"}
-    assert named - ours == {"attention_scores"}, "the one line that Python has inside attention_weights"
+    assert named - ours == {"attention_scores", "num_prefix"}, (
+        "what Python has inside attention_weights and ViT"
+    )
     assert {"image2patches", "prepend_cls", "add_position", "encoder_block", "classify"} <= named
     assert exported - named == {
         *("range", "add_rows", "dot", "mix", "linear", "softmax", "layer_norm", "gelu", "read_safetensors")
@@ -169,7 +196,7 @@ def test_a_step_has_its_name_in_python():
 
 def test_it_is_short_and_knows_nobody():
     lines = SCRIPT.splitlines()
-    assert len(lines) <= 160
+    assert len(lines) <= 180
     assert max(map(len, lines)) <= 120
     assert not re.search(r"^import|fetch\(|document|window", SCRIPT, flags=re.MULTILINE)
 
@@ -214,9 +241,11 @@ MISTAKES = {
     "deviation of a sample": ("** 2, 0) / row.length", "** 2, 0) / (row.length - 1)"),
     "eps outside the root": ("Math.sqrt(variance + eps)", "(Math.sqrt(variance) + eps)"),
     "no scale in the norm": ("* weight[c] + bias[c]", "+ bias[c]"),
-    "the mean with CLS": ("pool_mean = ([, ...patches])", "pool_mean = (patches)"),
-    "always CLS": ("mean: pool_mean", "mean: pool_cls"),
-    "no final norm": ("pool(layer_norm(tokens, norm, config.eps))", "pool(tokens)"),
+    "the mean with CLS": ("tokens.slice(num_prefix)", "tokens"),
+    "the mean with registers": ("Number(class_token) + num_registers", "Number(class_token)"),
+    "registers behind the patches": ("[...registers, ...tokens]", "[...tokens, ...registers]"),
+    "always CLS": ("pool_mean(normed, before)", "pool_cls(normed)"),
+    "no final norm": ("normed = layer_norm(tokens, norm, config.eps)", "normed = tokens"),
     "rollout from the front": ("mixing.reduce((", "mixing.toReversed().reduce(("),
     "rollout without what a token had": ("+ 0.5 * (row === col)", "* 2"),
     "the lens reads one block early": (

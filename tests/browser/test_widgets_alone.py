@@ -432,9 +432,11 @@ def vit(**otherwise):
     return model
 
 
-@pytest.mark.parametrize("pool", ["cls", "mean"])
-def test_a_model_answers_in_the_browser_as_in_python(page, pool):
-    model = vit(pool=pool).double()
+@pytest.mark.parametrize(
+    "kind", [{"pool": "cls"}, {"pool": "mean"}, {"num_registers": 2}, {"pool": "mean", "num_registers": 3}]
+)
+def test_a_model_answers_in_the_browser_as_in_python(page, kind):
+    model = vit(**kind).double()
     show(page, digit_pad(model, labels=["ant", "bee", "cat"]))
     before = drawn(page)
     page.get_by_role("application").focus()

@@ -3,6 +3,7 @@
 What happens in the browser is tested in tests/browser.
 """
 
+import json
 import re
 from functools import cache
 from io import BytesIO
@@ -22,6 +23,7 @@ from vit_steps.looking.attention_maps import attention_rollout
 from vit_steps.looking.widgets import (
     attention_explorer,
     digit_pad,
+    pad,
     patch_size_slider,
     position_picker,
     slider,
@@ -326,9 +328,9 @@ def small_vit(**otherwise):
     return ViT(**sizes | {"num_classes": 3} | otherwise)
 
 
-@pytest.mark.parametrize("pool", ["cls", "mean"])
-def test_a_model_comes_along_and_its_first_answer_is_python_s(pool):
-    model, image = small_vit(pool=pool), torch.rand(1, 1, 4, 6)
+@pytest.mark.parametrize(("pool", "num_registers"), [("cls", 0), ("mean", 0), ("mean", 2)])
+def test_a_model_comes_along_and_its_first_answer_is_python_s(pool, num_registers):
+    model, image = small_vit(pool=pool, num_registers=num_registers), torch.rand(1, 1, 4, 6)
     pad = digit_pad(model, image, labels="abc")
     tensors, header = load(pad.weights), pad.weights[8:].partition(b"}}")[0].decode()
     assert {name: tensor.tolist() for name, tensor in tensors.items()} == {
@@ -337,7 +339,8 @@ def test_a_model_comes_along_and_its_first_answer_is_python_s(pool):
     assert rf"\"pool\": \"{pool}\"" in header
     trace = model.trace(image)
     rollout = attention_rollout(trace.attention)[0]
-    looked = rollout[0, 1:] if pool == "cls" else rollout[1:, 1:].mean(dim=0)
+    before = 1 + num_registers
+    looked = rollout[0, 1:] if pool == "cls" else rollout[before:, before:].mean(dim=0)
     torch.testing.assert_close(torch.tensor(pad.reply["scores"]), trace.logits.softmax(dim=1)[0])
     torch.testing.assert_close(torch.tensor(pad.reply["attention"]), looked.reshape(2, 3))
 
@@ -361,6 +364,29 @@ def test_a_pad_keeps_the_weights_that_the_model_had():
 def test_weights_travel_in_doubles_or_in_singles(dtype):
     sent = load(digit_pad(small_vit().to(dtype), labels="abc").weights)["pos_embed"]
     assert sent.dtype == (torch.float64 if dtype == torch.float64 else torch.float32)
+
+
+@pytest.mark.parametrize(
+    "kind", [{"pool": "attention"}, {"position": "rotary"}, {"pool": "cls+mean"}, {"final_norm": "pooled"}]
+)
+def test_a_model_of_another_kind_is_asked_in_the_kernel(kind):
+    model = small_vit(**kind)
+    pad = digit_pad(model, labels="abc")
+    assert pad.weights == b""
+    pad.ink = [0.5] * 24
+    wanted = model(torch.full((1, 1, 4, 6), 0.5)).softmax(dim=1)[0]
+    torch.testing.assert_close(torch.tensor(pad.reply["scores"]), wanted)
+    looked = torch.tensor(pad.reply["attention"])
+    assert looked.shape == (2, 3)
+    assert 0 < looked.sum() <= 1 + 1e-6
+
+
+def test_python_and_javascript_know_the_same_kinds():
+    source = (SCRIPTS_BESIDE.parents[1] / "vit.js").read_text(encoding="utf-8")
+    (pools,) = re.findall(r"const POOLS = (\[.*?\]);", source)
+    (only,) = re.findall(r"const ONLY = \{ pool: POOLS, (.*?) \};", source)
+    known = {name: set(json.loads(value)) for name, value in re.findall(r"(\w+): (\[.*?\])", only)}
+    assert known | {"pool": set(json.loads(pools))} == pad.KNOWN_TO_VIT_JS
 
 
 def test_a_model_of_other_layers_is_asked_in_the_kernel():

@@ -73,8 +73,10 @@ function answer(vit, ink, [rows, cols], labels) {
   const picture = range(rows).map((row) => ink.slice(row * cols, (row + 1) * cols));
   const { blocks, logits } = trace([picture], vit);
   const scores = softmax(logits);
-  const reached = attention_rollout(blocks.map(({ weights }) => weights)).map((row) => row.slice(1));
-  const looked = vit.config.pool === "cls" ? reached[0] : pool_mean(reached);
+  const prefix = num_prefix(vit.config);
+  const reached = attention_rollout(blocks.map(({ weights }) => weights)).map((row) => row.slice(prefix));
+  const { pool } = vit.config;
+  const looked = pool === "cls" ? reached[0] : pool_mean(reached, pool === "mean" ? prefix : 0);
   const across = cols / vit.config.patch_size;
   const attention = range(looked.length / across).map((row) => looked.slice(row * across, (row + 1) * across));
   const [best, second] = [...scores.keys()].sort((one, other) => scores[other] - scores[one]);

@@ -26,6 +26,14 @@ from vit_steps.looking.widgets.base import (
 )
 from vit_steps.vit import ViT
 
+KNOWN_TO_VIT_JS = {
+    "pool": {"cls", "mean", "mean_all"},
+    "position": {"table"},
+    "act": {"gelu"},
+    "pre_norm": {False},
+    "final_norm": {"tokens"},
+}
+
 
 class DigitPad(LessonWidget):
     """A pad to draw on; without a model's weights the kernel is asked again whenever the ink changes."""
@@ -63,8 +71,8 @@ def digit_pad(
     """A pad to draw a digit on; the model's probabilities and the attention of its answer follow.
 
     A ViT answers in the browser, as it is now, by the five steps in ``vit.js``: also in a page without a
-    kernel. The map is rollout, from the CLS token or the mean of the patches, whichever it reads. A ViT with
-    layers of another make is asked in the kernel, and so is a function.
+    kernel. The map is rollout, from whatever tokens the answer is read from. A ViT of a kind that ``vit.js``
+    does not know, or with layers of another make, is asked in the kernel, and so is a function.
 
     Args:
         answer: a ViT for grey images; or a callable from an image (1, 1, height, width) with values in [0, 1]
@@ -87,7 +95,7 @@ def digit_pad(
 
 
 def _fits_a_pad(answer: ViT, image: object) -> None:
-    values.filled("answer's parameters", answer.cls_token)
+    values.filled("answer's parameters", next(answer.parameters()))
     if answer.channels != 1:
         raise ValueError(f"answer reads {answer.channels} channels, a pad has 1")
     size = tuple(image.shape[2:]) if isinstance(image, Tensor) else answer.image_size
@@ -128,22 +136,41 @@ def _pad(
 
 
 def _answer_of(model: ViT) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
+    own = next(model.parameters())
+
     def answer(image: Tensor) -> tuple[Tensor, Tensor]:
-        seen = model.trace(image.to(model.cls_token))
-        reached = attention_rollout(seen.attention)[0, :, 1:]
-        looked = reached[0] if model.pool == "cls" else reached[1:].mean(dim=0)
+        seen = model.trace(image.to(own))
+        reached = attention_rollout(seen.attention)[0, :, model.num_prefix :]
+        looked = _read_by(model, seen.pooling) @ reached
         return seen.logits.softmax(dim=1)[0], looked.unflatten(0, model.grid)
 
     return answer
 
 
+def _read_by(model: ViT, pooling: Tensor | None) -> Tensor:
+    """How much of each token an answer reads, a share for each."""
+    patches = model.grid[0] * model.grid[1]
+    own = next(model.parameters())
+    shares = own.new_zeros(model.num_prefix + patches)
+    if model.pool.startswith("cls"):
+        shares[0] = 1
+    elif pooling is not None:
+        shares[model.num_prefix :] = pooling[0, :, 0].mean(dim=0)
+    else:
+        shares[0 if model.pool == "mean_all" else model.num_prefix :] = 1
+    return shares / shares.sum()
+
+
 def _weights_of(model: ViT) -> bytes:
     """A file that ``vit.js`` reads; nothing if it would compute another function than the model."""
+    is_known = all(model.config[name] in known for name, known in KNOWN_TO_VIT_JS.items())
     with torch.device("meta"):
         plain = ViT(**model.config)
-    if repr(plain) != repr(model) or plain.state_dict().keys() != model.state_dict().keys():
+    as_planned = repr(plain) == repr(model) and plain.state_dict().keys() == model.state_dict().keys()
+    if not is_known or not as_planned:
         return b""
-    exact = torch.float64 if model.cls_token.dtype == torch.float64 else torch.float32
+    is_double = next(model.parameters()).dtype == torch.float64
+    exact = torch.float64 if is_double else torch.float32
     tensors = {name: tensor.detach().cpu().to(exact).clone() for name, tensor in model.state_dict().items()}
     return save(tensors, metadata={"vit_steps": json.dumps({"config": model.config})})
 
