@@ -57,16 +57,16 @@ def execute(path: Path) -> None:
 
 
 def keep_last_pictures(notebook) -> None:
-    """Store beside a widget that draws while cells run what it showed at the end, with its words."""
+    """Store beside a widget that draws while cells run what it showed at the end."""
     states = notebook.metadata.get("widgets", {}).get(WIDGET_STATE, {}).get("state", {})
     for output in (output for cell in notebook.cells for output in cell.get("outputs", [])):
         widget = output.get("data", {}).get(WIDGET_VIEW, {}).get("model_id")
         last = states.get(widget, {})
         if pictures := [each["data"] for each in last.get("buffers", []) if each["path"] == ["value"]]:
-            alt = last["state"]["words"].partition(":")[0] + "."  # its numbers are this machine's
             png = pack(base64.b64decode(pictures[0]))
             output.data["image/png"] = base64.b64encode(png).decode()
-            output.metadata["image/png"] = {"alt": alt, "width": width_of(png)}
+            words = output.data["text/plain"]  # the same on every machine, as its own last words are not
+            output.metadata["image/png"] = {"alt": words, "width": width_of(png)}
 
 
 def width_of(png: bytes) -> int:

@@ -3,7 +3,6 @@
 What happens in the browser is tested in tests/browser.
 """
 
-import json
 import re
 from functools import cache
 from io import BytesIO
@@ -15,15 +14,12 @@ import pytest
 import torch
 from matplotlib import colormaps, pyplot, rc_context, rcdefaults, rcParams
 from PIL import Image, ImageChops, ImageStat
-from safetensors.torch import load
 
-from vit_steps import ViT, image2patches, position_similarity
+from vit_steps import image2patches, position_similarity
 from vit_steps.looking import widgets
-from vit_steps.looking.attention_maps import attention_rollout
 from vit_steps.looking.widgets import (
     attention_explorer,
     digit_pad,
-    pad,
     patch_size_slider,
     position_picker,
     slider,
@@ -319,86 +315,6 @@ def test_a_pad_starts_with_the_image_that_it_is_given():
     torch.testing.assert_close(torch.tensor(pad.ink).reshape(1, 1, 6, 5), image)
 
 
-# ---- digit_pad of a model, which the browser asks ----
-
-
-def small_vit(**otherwise):
-    torch.manual_seed(0)
-    sizes = dict(image_size=(4, 6), patch_size=2, channels=1, dim=8, depth=2, num_heads=2, mlp_dim=6)
-    return ViT(**sizes | {"num_classes": 3} | otherwise)
-
-
-@pytest.mark.parametrize(("pool", "num_registers"), [("cls", 0), ("mean", 0), ("mean", 2)])
-def test_a_model_comes_along_and_its_first_answer_is_python_s(pool, num_registers):
-    model, image = small_vit(pool=pool, num_registers=num_registers), torch.rand(1, 1, 4, 6)
-    pad = digit_pad(model, image, labels="abc")
-    tensors, header = load(pad.weights), pad.weights[8:].partition(b"}}")[0].decode()
-    assert {name: tensor.tolist() for name, tensor in tensors.items()} == {
-        name: tensor.tolist() for name, tensor in model.state_dict().items()
-    }
-    assert rf"\"pool\": \"{pool}\"" in header
-    trace = model.trace(image)
-    rollout = attention_rollout(trace.attention)[0]
-    before = 1 + num_registers
-    looked = rollout[0, 1:] if pool == "cls" else rollout[before:, before:].mean(dim=0)
-    torch.testing.assert_close(torch.tensor(pad.reply["scores"]), trace.logits.softmax(dim=1)[0])
-    torch.testing.assert_close(torch.tensor(pad.reply["attention"]), looked.reshape(2, 3))
-
-
-def test_the_kernel_leaves_the_browser_s_answer_alone():
-    pad = digit_pad(small_vit(), labels="abc")
-    assert pad.size == [4, 6]
-    pad.reply = told = {"scores": [1.0, 0.0, 0.0], "attention": [[0.0] * 3] * 2, "sentence": "told"}
-    pad.ink = [0.5] * 24
-    assert pad.reply == told
-
-
-def test_a_pad_keeps_the_weights_that_the_model_had():
-    model = small_vit()
-    pad = digit_pad(model, labels="abc")
-    torch.nn.init.zeros_(model.cls_token)
-    assert load(pad.weights)["cls_token"].any()
-
-
-@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
-def test_weights_travel_in_doubles_or_in_singles(dtype):
-    sent = load(digit_pad(small_vit().to(dtype), labels="abc").weights)["pos_embed"]
-    assert sent.dtype == (torch.float64 if dtype == torch.float64 else torch.float32)
-
-
-@pytest.mark.parametrize(
-    "kind", [{"pool": "attention"}, {"position": "rotary"}, {"pool": "cls+mean"}, {"final_norm": "pooled"}]
-)
-def test_a_model_of_another_kind_is_asked_in_the_kernel(kind):
-    model = small_vit(**kind)
-    pad = digit_pad(model, labels="abc")
-    assert pad.weights == b""
-    pad.ink = [0.5] * 24
-    wanted = model(torch.full((1, 1, 4, 6), 0.5)).softmax(dim=1)[0]
-    torch.testing.assert_close(torch.tensor(pad.reply["scores"]), wanted)
-    looked = torch.tensor(pad.reply["attention"])
-    assert looked.shape == (2, 3)
-    assert 0 < looked.sum() <= 1 + 1e-6
-
-
-def test_python_and_javascript_know_the_same_kinds():
-    source = (SCRIPTS_BESIDE.parents[1] / "vit.js").read_text(encoding="utf-8")
-    (pools,) = re.findall(r"const POOLS = (\[.*?\]);", source)
-    (only,) = re.findall(r"const ONLY = \{ pool: POOLS, (.*?) \};", source)
-    known = {name: set(json.loads(value)) for name, value in re.findall(r"(\w+): (\[.*?\])", only)}
-    assert known | {"pool": set(json.loads(pools))} == pad.KNOWN_TO_VIT_JS
-
-
-def test_a_model_of_other_layers_is_asked_in_the_kernel():
-    model = small_vit()
-    model.blocks[1].mlp.act = torch.nn.GELU("tanh")  # no weight tells it
-    pad = digit_pad(model, labels="abc")
-    assert pad.weights == b""
-    pad.ink = [0.5] * 24
-    wanted = model(torch.full((1, 1, 4, 6), 0.5)).softmax(dim=1)[0]
-    torch.testing.assert_close(torch.tensor(pad.reply["scores"]), wanted)
-
-
 @pytest.mark.parametrize("name", [r"$\no{such}$", "<img src=x onerror=alert(1)>"])
 def test_names_are_sent_and_stored_as_text(name):
     pad = digit_pad(lambda image: (torch.tensor([0.2, 0.8]), torch.ones(2, 2)), labels=["a", name])
@@ -504,12 +420,6 @@ ALIKE = torch.eye(6)
             lambda: digit_pad(answer, torch.rand(1, 3, 8, 8)),
             r"image must have the axes \(1 1 height width\), got shape \(1, 3, 8, 8\)",
         ),
-        (lambda: digit_pad(small_vit(channels=3), labels="abc"), "answer reads 3 channels, a pad has 1"),
-        (
-            lambda: digit_pad(small_vit(), torch.rand(1, 1, 8, 8), labels="abc"),
-            "answer was made for 4 x 6 pixels, image has 8 x 8",
-        ),
-        (lambda: digit_pad(small_vit()), "answer gave 3 probabilities, there are 10 labels"),
         (lambda: digit_pad(answer, labels=["a"]), "number of labels must be at least 2, got 1"),
         (lambda: digit_pad(answer, labels="012"), "answer gave 10 probabilities, there are 3 labels"),
         (
