@@ -94,9 +94,9 @@ def test_what_is_shown_is_python_s_trace(at_work):
 def test_the_head_of_the_tour_looks_where_ink_is():
     images = load_digits_images("test")[0].double()
     looks = model().trace(images).attention[:, 0, 2, 0, 1:]
-    inked = images.unfold(2, 2, 2).unfold(3, 2, 2).flatten(4).sum(dim=4).flatten(1) > 0.1
-    on_ink = (looks * inked).sum() / looks.sum()
-    assert on_ink > 0.85 > 0.6 > inked.double().mean()
+    ink = images.unfold(2, 2, 2).unfold(3, 2, 2).flatten(4).mean(dim=4).flatten(1)
+    seen = (looks * ink).sum(dim=1) / looks.sum(dim=1)
+    assert seen.mean() > 1.8 * ink.mean()
 
 
 # ---- where a number comes from, in words ----
@@ -248,7 +248,7 @@ def test_a_dropped_token(at_work):
 
 @pytest.mark.parametrize("block", [1, 3, 4])
 def test_a_swapped_cls_token(at_work, block):
-    at_work.get_by_label(re.compile("^for a")).select_option("8")
+    at_work.get_by_label("with digit").select_option("8")
     at_work.get_by_label("after block").select_option(str(block))
     other = torch.tensor(at_work.evaluate("at_work.EXAMPLES[8].pixels"), dtype=torch.float64) / 16
     theirs = encode(embed(other.reshape(1, 1, 8, 8)))[0][block][:, :1]

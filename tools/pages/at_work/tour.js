@@ -26,8 +26,9 @@ function go(to) {
   get("tour-back").disabled = to === 0;
   get("tour-next").textContent = to === STOPS.length - 1 ? "Done" : "Next";
   checkKnobs();
+  unfold(false); // on a phone it would hide what the tour shows
   show();
-  get(at).scrollIntoView({ block: "nearest", behavior: still.matches ? "auto" : "smooth" });
+  get(at).scrollIntoView({ block: narrow.matches ? "start" : "nearest", behavior: still.matches ? "auto" : "smooth" });
 }
 
 const next = () => go(stop === STOPS.length - 1 ? undefined : stop + 1);

@@ -2,7 +2,7 @@
 
 const QUESTIONS = {
   shuffle: {
-    asks: () => "the patches were shuffled?", on: () => anyOrder(numPatches),
+    asks: () => "patches were shuffled?", on: () => anyOrder(numPatches),
     tells: () => state.on.positions
       ? `Shuffling alone changes nothing now: without positions the answer moves by ${shuffledBy()}. Patches without places are a heap.`
       : "The same patches lie in other places, and the model is told the wrong place of each.",
@@ -16,14 +16,14 @@ const QUESTIONS = {
     tells: () => `${capital(nameOf(state.on.drop))} is taken out before block 1, and no token ever hears of it. Point at another patch to drop that one.`,
   },
   swap: {
-    asks: () => "CLS were another digit’s", on: () => true,
+    asks: () => "CLS were swapped", on: () => true,
     tells: () => state.swap.block < config.depth
-      ? `After block ${state.swap.block} the CLS token is exchanged for that of a ${EXAMPLES[state.swap.digit].label}. It can still look at the patches of this digit in ${blocksLeft()}.`
+      ? `After block ${state.swap.block} the CLS token is exchanged for that of the ${EXAMPLES[state.swap.digit].label} among the examples. It can still look at the patches of this digit in ${blocksLeft()}.`
       : `After block ${config.depth} nothing follows but the head: whose CLS token it is, his is the answer.`,
   },
   division: {
-    asks: () => `scores were not divided by √${head_dim}?`, on: () => true,
-    tells: () => `Scores are ${Math.sqrt(head_dim)} times as large, and softmax is nearly all or nothing: on average a token spends ${percent(spentOnFirst(state.seen))} on the token that it looks at most, ${percent(spentOnFirst(state.plain))} before.`,
+    asks: () => `nobody divided by √${head_dim}?`, on: () => true,
+    tells: () => `Scores are ${Math.sqrt(head_dim)} times as large, so softmax is nearer to all or nothing: on average a token spends ${percent(spentOnFirst(state.seen))} on the token that it looks at most, and ${percent(spentOnFirst(state.plain))} before.`,
   },
   trap: {
     asks: () => "batch_first were forgotten?", on: () => true,
@@ -76,7 +76,7 @@ const swapOf = (key, name, options) => {
 };
 chips.swap.after(make("span", { class: "swap" },
   swapOf("block", "after block", range(config.depth).map((each) => [each + 1, each + 1])),
-  swapOf("digit", "for a", range(10).map((each) => [each, EXAMPLES[each].label]))));
+  swapOf("digit", "with digit", range(10).map((each) => [each, EXAMPLES[each].label]))));
 
 get("undo").addEventListener("click", () => {
   state.on = { ...NONE };
