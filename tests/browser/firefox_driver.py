@@ -74,7 +74,7 @@ def _address(process: subprocess.Popen) -> str:
 
 
 class Page:
-    """One tab; ``complaints`` holds what its console had to complain about."""
+    """One tab; ``complaints`` holds what its console had to complain about since the page was opened."""
 
     def __init__(self, address: str):
         from websocket import create_connection
@@ -86,6 +86,7 @@ class Page:
         self.context = self._send("browsingContext.getTree")["contexts"][0]["context"]
 
     def goto(self, address: str, *, width: int = 1280, height: int = 720) -> None:
+        self.complaints.clear()
         size = {"width": width, "height": height}
         self._send("browsingContext.setViewport", context=self.context, viewport=size)
         self._send("browsingContext.navigate", context=self.context, url=address, wait="complete")

@@ -2,7 +2,6 @@
 
 import re
 
-import firefox_driver
 import lab_driver
 import pytest
 import torch
@@ -335,14 +334,6 @@ def test_axe_finds_nothing_serious(at_work, scheme, width):
 
 
 # ---- Firefox ----
-
-
-@pytest.fixture(scope="module")
-def firefox():
-    if firefox_driver.missing():
-        pytest.skip(firefox_driver.missing())
-    with firefox_driver.browser() as page:
-        yield page
 
 
 def test_firefox_computes_draws_and_walks(firefox, address, at_work):

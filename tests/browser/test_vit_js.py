@@ -136,6 +136,12 @@ def test_every_tensor_of_a_trace_is_python_s(blank, name):
     assert too_far(differences(blank, model, images_for(model))) == {}
 
 
+def test_firefox_computes_the_same(firefox, address):
+    firefox.goto(address.as_uri())  # its own blank page runs no scripts
+    for name in SIZES:
+        assert too_far(differences(firefox, *case(name))) == {}, name
+
+
 def test_the_model_that_ships_reads_test_digits_as_in_python(blank):
     model = load_checkpoint().double()
     assert too_far(differences(blank, model, load_digits_images("test")[0][:40].double())) == {}

@@ -13,7 +13,7 @@ const QUESTIONS = {
   },
   drop: {
     asks: () => `${shortName(state.on.drop || toDrop())} were missing?`, on: () => toDrop(),
-    tells: () => `${capital(nameOf(state.on.drop))} is taken out before block 1, and no token ever hears of it. Point at another patch to drop that one.`,
+    tells: () => `${capital(nameOf(state.on.drop))} is taken out before block 1, and no token ever hears of it. For another one: undo, point at it, and ask again.`,
   },
   swap: {
     asks: () => "CLS were swapped", on: () => true,
