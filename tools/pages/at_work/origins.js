@@ -169,8 +169,10 @@ function explain(at) {
   get("origin").replaceChildren(...figures.flatMap((figure, place) => (place ? [arrow(), figure] : [figure])));
   showCode(at.kind);
   clearTimeout(speaking); // what is read aloud waits until hand and pen rest
-  speaking = setTimeout(() => { get("spoken").textContent = `${get("says").textContent}. ${get("sentence").textContent}`; }, 400);
+  speaking = setTimeout(() => { get("spoken").textContent = `${get("says").textContent}. ${spoken()}`; }, 400);
 }
+
+const spoken = () => [...get("sentence").childNodes].map((node) => (node.nodeName === "SUP" ? " to the power of " : "") + node.textContent).join("");
 
 let codeOf;
 function showCode(kind) {
