@@ -189,6 +189,10 @@ def test_a_lesson_is_read_run_worked_saved_and_opened_again(page, lab, clone, ke
     assert not lab_driver.ours(page.complaints)
 
     lab_driver.save(page, path)
+    # The last picture of a curve is kept by `make execute` alone: JupyterLab stores what was shown at first.
+    cells = [
+        now if "live_curve()" in then.source else then for then, now in zip(cells, read(path), strict=True)
+    ]
     for name, change in (("my-own-copy", {}), ("somebody-elses-copy", {"title": "not what was signed"})):
         copy = path.with_name(f"{name}.ipynb")
         saved = json.loads(path.read_text(encoding="utf-8"))
