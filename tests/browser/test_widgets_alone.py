@@ -420,7 +420,7 @@ def test_an_answer_is_shown_as_it_comes(pad):
     np.testing.assert_allclose(corner, 0.65 * 255 * np.array(colormaps["cividis"](255)[:3]), atol=2)
 
 
-# ---- digit_pad of a model: the browser answers ----
+# ---- digit_pad of a model: what it answers is tested in test_pad_alone ----
 
 
 def vit(**otherwise):
@@ -430,28 +430,6 @@ def vit(**otherwise):
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.5)
     return model
-
-
-@pytest.mark.parametrize(
-    "kind", [{"pool": "cls"}, {"pool": "mean"}, {"num_registers": 2}, {"pool": "mean", "num_registers": 3}]
-)
-def test_a_model_answers_in_the_browser_as_in_python(page, kind):
-    model = vit(**kind).double()
-    show(page, digit_pad(model, labels=["ant", "bee", "cat"]))
-    before = drawn(page)
-    page.get_by_role("application").focus()
-    press(page, "Space ArrowDown ArrowDown ArrowRight")
-    ink = torch.tensor(page.evaluate("window.model.get('ink')"), dtype=torch.float64).reshape(1, 1, 8, 6)
-    assert ink.any()
-    wanted, reply = (
-        digit_pad(model, ink, labels=["ant", "bee", "cat"]).reply,
-        page.evaluate("window.model.get('reply')"),
-    )
-    assert sentence(page) == Said(wanted["sentence"])
-    for name in ("scores", "attention"):  # Python's were drawn in single precision
-        torch.testing.assert_close(torch.tensor(reply[name]), torch.tensor(wanted[name]), rtol=0, atol=1e-6)
-    assert (drawn(page) != before).any()
-    assert page.evaluate("window.model.sent") == 4, "what is answered here is sent with its ink"
 
 
 # ---- for everybody ----
