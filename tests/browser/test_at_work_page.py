@@ -189,6 +189,7 @@ def test_the_mouse_draws_and_rubs_out(at_work):
 
 def test_a_finger_draws_on_the_pad_and_chooses_a_number(phone):
     phone.locator("#clear").tap()
+    phone.wait_for_function("!at_work.state.image.flat().some(Boolean)")
     box = phone.locator("#pad").bounding_box()
     settled(phone)
     cdp = phone.context.new_cdp_session(phone)
@@ -204,7 +205,9 @@ def test_a_finger_draws_on_the_pad_and_chooses_a_number(phone):
     assert phone.evaluate("window.scrollY") == 0, "the page moved under the finger"
     assert "says 1" in phone.inner_text("#says")
     phone.touchscreen.tap(*place(phone, "attention", 0, 3))
-    assert "the CLS token looks at patch 3" in sentence(phone)
+    phone.get_by_text(
+        "the CLS token looks at patch 3"
+    ).first.wait_for()  # a tap becomes a click a little later
 
 
 def test_a_finger_that_scrolls_over_a_table_chooses_nothing(phone):
@@ -218,9 +221,9 @@ def test_a_finger_that_scrolls_over_a_table_chooses_nothing(phone):
 
 def test_what_a_number_comes_from_can_be_put_away_on_a_phone(phone):
     phone.touchscreen.tap(*place(phone, "positions", 3, 3))
-    assert phone.locator("#origin").is_visible()
+    phone.locator("#origin").wait_for(state="visible")
     phone.get_by_role("button", name="Less").tap()
-    assert not phone.locator("#origin").is_visible()
+    phone.locator("#origin").wait_for(state="hidden")
     assert phone.get_by_role("button", name="More").get_attribute("aria-expanded") == "false"
     assert "Patch 3" in sentence(phone)
 
