@@ -28,13 +28,13 @@ RESET = """
 """
 # Where a cell of a table lies: as on the screen, whatever size the table is drawn at.
 PLACE = """
-({ canvas, row, col }) => {
+({ canvas, row, col, down }) => {
   const table = document.getElementById(canvas);
   table.scrollIntoView({ block: "center", behavior: "instant" });
   const { left, top, width } = table.getBoundingClientRect();
   const { box, width: drawn } = at_work.grids[canvas];
   const [x, y, wide, high] = box(row, col);
-  return [left + ((x + wide / 2) * width) / drawn, top + ((y + high / 2) * width) / drawn];
+  return [left + ((x + wide / 2) * width) / drawn, top + ((y + high * down) * width) / drawn];
 }
 """
 
@@ -66,12 +66,13 @@ def reset(page) -> None:
     page.evaluate(RESET)
 
 
-def place(page, canvas: str, row: int, col: int) -> tuple[float, float]:
-    return tuple(page.evaluate(PLACE, {"canvas": canvas, "row": row, "col": col}))
+def place(page, canvas: str, row: int, col: int, down: float = 0.5) -> tuple[float, float]:
+    """In the middle of a cell, or elsewhere between its top, 0, and its bottom, 1."""
+    return tuple(page.evaluate(PLACE, {"canvas": canvas, "row": row, "col": col, "down": down}))
 
 
-def pin(page, canvas: str, row: int, col: int) -> None:
-    page.mouse.click(*place(page, canvas, row, col))
+def pin(page, canvas: str, row: int, col: int, down: float = 0.5) -> None:
+    page.mouse.click(*place(page, canvas, row, col, down))
     page.mouse.move(1, 1)
 
 

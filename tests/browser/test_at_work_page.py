@@ -166,8 +166,9 @@ def test_each_corner_of_each_table_is_hit(at_work):
     for canvas, kind, num_rows, num_cols in at_work.evaluate(f"Object.entries(at_work.grids).map({sizes})"):
         last_row, last_col = num_rows - 1, num_cols - 1
         for row, col in ((0, 0), (1, 1), (last_row, 0), (0, last_col), (last_row, last_col)):
-            pin(at_work, canvas, row, col)
-            assert at_work.evaluate("at_work.state.pinned") == {"kind": kind, "row": row, "col": col}
+            for down in (0.12, 0.88):
+                pin(at_work, canvas, row, col, down)
+                assert at_work.evaluate("at_work.state.pinned") == {"kind": kind, "row": row, "col": col}
 
 
 def test_the_mouse_draws_and_rubs_out(at_work):
