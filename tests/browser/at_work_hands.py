@@ -26,11 +26,14 @@ RESET = """
   window.scrollTo(0, 0);
 }
 """
-# Where a cell of a table lies: as on the screen, whatever size the table is drawn at.
+# Where a cell of a table lies: as on the screen, whatever size the table is drawn at. A finger that comes before
+# the frames after a scroll would be felt where the page was.
 PLACE = """
-({ canvas, row, col, down }) => {
+async ({ canvas, row, col, down }) => {
   const table = document.getElementById(canvas);
+  const stood = window.scrollY;
   table.scrollIntoView({ block: "center", behavior: "instant" });
+  for (let frame = 0; frame < 3 && window.scrollY !== stood; frame++) await new Promise(requestAnimationFrame);
   const { left, top, width } = table.getBoundingClientRect();
   const { box, width: drawn } = at_work.grids[canvas];
   const [x, y, wide, high] = box(row, col);
