@@ -2,10 +2,12 @@
 
 Running it twice leaves no diff: nothing that changes from run to run (the ids of widgets, the version of
 Python) is kept. A cell tagged nbval-ignore-output measures time or asks the network: it keeps what it stored
-until its own source changes, or that of another such cell before it, whose times it may draw. A notebook is
-replaced only when all its cells have run.
+until its own source changes, or that of another such cell before it, whose times it may draw. A widget that
+is drawn afresh while cells run, as the training curve is, keeps its last picture. A notebook is replaced only
+when all its cells have run.
 """
 
+import base64
 import hashlib
 import json
 import os
@@ -19,9 +21,12 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
 from vit_steps.files.writing import write_whole
+from vit_steps.looking.png import pack
 
 NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
 LESSONS = sorted(NOTEBOOKS.glob("*.ipynb")) + sorted(NOTEBOOKS.glob("beyond/*.ipynb"))
+WIDGET_STATE = "application/vnd.jupyter.widget-state+json"
+WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 WIDGET_ID = re.compile(r"\b[0-9a-f]{32}\b")
 
 
@@ -47,7 +52,25 @@ def execute(path: Path) -> None:
     for cell, now in zip(measured, digests, strict=True):
         cell.outputs = kept.get(cell.id, cell.outputs)
         cell.metadata["measured_from"] = now
+    keep_last_pictures(notebook)
     write(normalise(notebook), path)
+
+
+def keep_last_pictures(notebook) -> None:
+    """Store beside a widget that draws while cells run what it showed at the end."""
+    states = notebook.metadata.get("widgets", {}).get(WIDGET_STATE, {}).get("state", {})
+    for output in (output for cell in notebook.cells for output in cell.get("outputs", [])):
+        widget = output.get("data", {}).get(WIDGET_VIEW, {}).get("model_id")
+        last = states.get(widget, {})
+        if pictures := [each["data"] for each in last.get("buffers", []) if each["path"] == ["value"]]:
+            png = pack(base64.b64decode(pictures[0]))
+            output.data["image/png"] = base64.b64encode(png).decode()
+            words = output.data["text/plain"]  # the same on every machine, as its own last words are not
+            output.metadata["image/png"] = {"alt": words, "width": width_of(png)}
+
+
+def width_of(png: bytes) -> int:
+    return int.from_bytes(png[16:20], "big")  # drawn for a screen, it is as wide as it is shown
 
 
 def is_measured(cell) -> bool:

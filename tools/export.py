@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+import at_work
 import deck
 import jinja2
 import lesson_html
@@ -76,6 +77,11 @@ class Lesson:
         return self.sections[0][1]
 
     @property
+    def at_work(self) -> str:
+        """Where on the page ``at_work.html`` it is seen: its step, or the experiments."""
+        return "#what-if" if self.is_excursion else f"#step-{self.name[0]}"
+
+    @property
     def symbols(self) -> str:
         """The table of symbols, in the lesson that has it."""
         return "".join(cell.source for cell in self.notebook.cells if cell.id == "symbols")
@@ -118,6 +124,7 @@ def build_site(folder: Path, lessons: list[Lesson]) -> None:
             lessons=lessons, lesson=lesson, here=lesson.name, before=before, after=after
         )
         write(folder / f"{lesson.name}.html", page)
+    write(folder / "at_work.html", at_work.page(env))
     copy_assets(folder)
     write(folder / ".nojekyll", "")  # GitHub Pages shall serve the files as they are
     build_slides(folder / "slides", lessons)

@@ -1,8 +1,8 @@
 """Make the lessons' widgets afresh and hand out what their scripts need, for pages without a kernel.
 
 A notebook stores a widget's picture and no data. So the cells up to the last widget are run here, in this
-process, and each widget is asked for its script and its traits. A pad to draw on stays a picture: its
-answers come from a kernel.
+process, and each widget is asked for its script and its traits. A pad to draw on brings its model along; one
+that asks a function stays a picture, since its answers come from a kernel.
 """
 
 import ast
@@ -15,9 +15,9 @@ import matplotlib
 from matplotlib import pyplot
 
 from vit_steps.looking.png import pack
-from vit_steps.looking.widgets import LessonWidget
+from vit_steps.looking.widgets import DigitPad, LessonWidget
 
-KERNEL_FREE = {"attention_explorer", "position_picker", "patch_size_slider"}
+KERNEL_FREE = {"attention_explorer", "position_picker", "patch_size_slider", "digit_pad"}
 
 
 def live_widgets(notebook, folder: Path) -> dict[str, dict]:
@@ -39,9 +39,13 @@ def live_widgets(notebook, folder: Path) -> dict[str, dict]:
             shown = run(cell, namespace)
             if "show_figure" in namespace:
                 namespace["show_figure"] = close  # nobody looks: drawing them takes most of the time
-            if makes_widget(cell):
+            if makes_widget(cell) and not asks_kernel(shown):
                 found[cell.id] = describe(shown, cell)
     return found
+
+
+def asks_kernel(widget: LessonWidget) -> bool:
+    return isinstance(widget, DigitPad) and not widget.weights
 
 
 def makes_widget(cell) -> bool:
@@ -64,7 +68,7 @@ def close(figure, alt: str) -> None:
 
 
 def describe(widget: LessonWidget, cell) -> dict:
-    stored = cell.outputs[0].data["text/plain"]
+    stored = cell.outputs[-1].data["text/plain"]  # behind what the cell printed
     if widget.alt != stored:
         raise ValueError(f"{cell.id} stores {stored!r}, now it says {widget.alt!r}: make execute")
     own = set(widget.class_trait_names(sync=True)) - set(LessonWidget.class_trait_names(sync=True))

@@ -2,7 +2,7 @@
 
 The shipped model is tested on them and never trained on them. Each digit has several ways of being written,
 such as a 7 with and without a bar through its stem; a way is bent, slanted, turned, stretched and moved at
-random, then inked with the pad's pen (``pad.js``: full ink up to the pen's radius, none half a pixel on).
+random, then inked with the pad's pen (``ink.js``: full ink up to the pen's radius, none half a pixel on).
 """
 
 import math

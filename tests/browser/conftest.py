@@ -1,6 +1,8 @@
 """A browser for the tests in this folder."""
 
+import firefox_driver
 import lab_driver
+import offline_pages
 import pytest
 
 
@@ -19,3 +21,17 @@ def page(browser):
     fresh.on("console", lambda message: message.type == "error" and fresh.complaints.append(message.text))
     yield fresh
     fresh.close()
+
+
+@pytest.fixture(scope="session")
+def address(tmp_path_factory):
+    """The page at_work.html, in a folder of its own."""
+    return offline_pages.build_at_work(tmp_path_factory.mktemp("at_work"))
+
+
+@pytest.fixture(scope="session")
+def firefox():
+    if firefox_driver.missing():
+        pytest.skip(firefox_driver.missing())
+    with firefox_driver.browser() as page:
+        yield page

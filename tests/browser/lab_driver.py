@@ -51,10 +51,7 @@ def browser():
 @contextmanager
 def lab(folder: Path):
     """Serve the notebooks of a folder; settings and trust are kept apart from the user's own."""
-    port, home = _free_port(), folder / ".jupyter"
-    names = ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR")
-    names += ("JUPYTERLAB_SETTINGS_DIR", "JUPYTERLAB_WORKSPACES_DIR")
-    places = {name: str(home / name.lower()) for name in names}
+    port, home, places = _free_port(), folder / ".jupyter", places_of(folder)
     command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--ip=127.0.0.1", f"--port={port}"]
     command += ["--allow-root", f"--ServerApp.root_dir={folder}", f"--IdentityProvider.token={TOKEN}"]
     _switch_autosave_off(Path(places["JUPYTERLAB_SETTINGS_DIR"]))
@@ -66,6 +63,13 @@ def lab(folder: Path):
         finally:
             server.terminate()
             server.wait(timeout=30)
+
+
+def places_of(folder: Path) -> dict[str, str]:
+    """The environment in which Jupyter keeps settings and signatures beside the notebooks of a folder."""
+    names = ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR")
+    names += ("JUPYTERLAB_SETTINGS_DIR", "JUPYTERLAB_WORKSPACES_DIR")
+    return {name: str(folder / ".jupyter" / name.lower()) for name in names}
 
 
 def open_notebook(page, address: str, name: str) -> None:

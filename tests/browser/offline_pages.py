@@ -1,5 +1,6 @@
 """Build the lessons' pages and open them from their folder, in a browser that must not ask the network."""
 
+import importlib
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -16,6 +17,15 @@ def build(what: str, out: Path) -> Path:
     command = [sys.executable, str(ROOT / "tools" / "export.py"), what, "--out", str(out)]
     subprocess.run(command, check=True, timeout=300)
     return out
+
+
+def build_at_work(folder: Path) -> Path:
+    """Only the one page, in this process: that takes a second, and all pages take many."""
+    sys.path.insert(0, str(ROOT / "tools"))
+    export, at_work = map(importlib.import_module, ("export", "at_work"))
+    page = at_work.page(export.environment())
+    (folder / "at_work.html").write_text(page, encoding="utf-8")
+    return folder / "at_work.html"
 
 
 @contextmanager

@@ -11,7 +11,7 @@ if lab_driver.missing():
 from offline_pages import LESSONS, build, visitor
 
 PAGES = ["index", *LESSONS]
-WITHOUT_WIDGETS = ("2_cls_token", "a_looking_inside")
+WIDGETS = {"2_cls_token": 0, "5_classification": 2, "a_looking_inside": 0}
 every_page = pytest.mark.parametrize("name", PAGES)
 every_lesson = pytest.mark.parametrize("name", LESSONS)
 
@@ -71,8 +71,24 @@ def test_every_link_inside_the_folder_leads_somewhere(visit, folder, name):
     assert len(inside) > 5
     for link in inside:
         file, _, anchor = link.partition("#")
-        assert (folder / file).exists(), link
-        assert not anchor or page.locator(f"[id='{anchor}']").count() == 1, link
+        there = folder / (file or f"{name}.html")
+        assert there.exists(), link
+        assert not anchor or there.read_text(encoding="utf-8").count(f' id="{anchor}"') == 1, link
+
+
+def test_lessons_and_the_page_at_work_lead_to_each_other(visit):
+    for name in LESSONS:
+        page = visit(name)
+        step = name[0] if name[0].isdigit() else None
+        page.locator("main .at-work a").click()
+        page.wait_for_url(f"**/at_work.html#{f'step-{step}' if step else 'what-if'}", wait_until="load")
+        if step:
+            page.locator(f"#step-{step} a.lesson").click()
+            page.wait_for_url(f"**/{name}.html")
+
+
+def test_the_page_at_work_is_the_first_on_the_index(visit):
+    assert visit("index").locator("main a").first.get_attribute("href") == "at_work.html"
 
 
 @every_page
@@ -183,11 +199,26 @@ def test_the_slider_turns_its_pictures(visit):
     assert shown.evaluate("(image) => image.naturalWidth") > 500
 
 
-def test_what_needs_a_kernel_says_so_beside_its_picture(visit):
+def test_the_pad_answers_without_a_kernel(visit):
+    pad = visit("5_classification").locator(".awake", has_text="draw here")
+    sentence, stage = pad.locator(".vit-steps-sentence"), pad.get_by_role("application")
+    assert sentence.inner_text().startswith("The model says 3")
+    pad.get_by_role("button", name="Clear the pad").click()
+    stage.focus()
+    for key in ["ArrowUp"] * 3 + ["ArrowRight", " ", *["ArrowDown"] * 6]:
+        pad.page.keyboard.press(key)
+    assert sentence.inner_text().startswith("The model says 1")
+    best = pad.locator("meter").nth(1).evaluate("(meter) => meter.value")
+    assert best > 0.5
+
+
+def test_what_needs_a_kernel_says_so_beside_its_last_picture(visit):
     page = visit("5_classification")
-    pad = page.locator(".widget", has=page.locator("img"))
-    assert pad.count() == 1
-    assert "make lab" in pad.inner_text()
+    curve = page.locator(".widget:not([data-live])", has=page.locator("img"))
+    assert curve.count() == 1
+    assert "make lab" in curve.inner_text()
+    assert curve.locator("img").get_attribute("alt").startswith("The training curve")
+    assert curve.locator("img").evaluate("(image) => image.naturalWidth") == 600
     assert "%|" not in page.inner_text("main"), "a progress bar that stands still"
 
 
@@ -196,7 +227,7 @@ def test_without_scripts_every_widget_shows_its_picture(visit, name):
     page = visit(name, java_script_enabled=False)
     pictures = page.locator(".widget img")
     assert all(picture.is_visible() for picture in pictures.all())
-    assert pictures.count() == (name not in WITHOUT_WIDGETS)
+    assert pictures.count() == WIDGETS.get(name, 1)
 
 
 # ---- code, solutions, paper ----

@@ -26,6 +26,7 @@ from vit_steps.looking import attribution, seat, widgets
 from vit_steps.looking.agreement import compare
 from vit_steps.looking.removal import removal_curve
 from vit_steps.looking.widgets import base, slider
+from vit_steps.vit import ViT
 
 ANY = "another shape is another result, and compare says so"
 
@@ -81,7 +82,25 @@ def answering(scores, attention):
 
 
 THIRDS, MAP = torch.full((3,), 1 / 3), torch.rand(2, 2)
+
+
+def a_vit(**otherwise):
+    sizes = dict(image_size=4, patch_size=2, channels=1, dim=4, depth=1, num_heads=2, mlp_dim=4)
+    torch.manual_seed(0)
+    return ViT(**sizes | {"num_classes": 3} | otherwise)
+
+
+def of_nan(model):
+    torch.nn.init.constant_(model.head.bias, float("nan"))
+    return model
+
+
 DIGIT_ANSWERS = {
+    "a ViT in colour": constant(a_vit(channels=3)),
+    "a ViT of ten classes": constant(a_vit(num_classes=10)),
+    "a ViT of other pixels": constant(a_vit(image_size=8)),
+    "a ViT on meta": constant(a_vit().to("meta")),
+    "a ViT of NaN": constant(of_nan(a_vit())),
     "one tensor": constant(lambda image: THIRDS),
     "a list": constant(lambda image: [THIRDS, MAP]),
     "numpy": constant(lambda image: (THIRDS.numpy(), MAP.numpy())),

@@ -65,10 +65,10 @@ def test_its_notes_say_how_it_was_made(model):
 
 
 def test_the_pen_is_the_pad_s():
-    pad = Path(vit_steps.__file__).parent / "looking" / "widgets" / "pad.js"
-    source = pad.read_text(encoding="utf-8")
+    pen = Path(vit_steps.__file__).parent / "looking" / "widgets" / "ink.js"
+    source = pen.read_text(encoding="utf-8")
     assert float(re.search(r"PEN_RADIUS = ([\d.]+);", source)[1]) == PAD_RADIUS
-    assert "clamp(PEN_RADIUS + 0.5 - far, 1)" in source
+    assert "Math.min(Math.max(PEN_RADIUS + 0.5 - far, 0), 1)" in source
 
 
 @pytest.mark.parametrize("radius", [0.3, 0.7, 1.1])

@@ -233,7 +233,31 @@ def test_a_widget_that_says_something_else_than_is_stored_is_refused(widgets, tm
         widgets.live_widgets(lesson(code(SLIDER, shown({"text/plain": "yesterday"}))), tmp_path)
 
 
-@pytest.mark.parametrize("source", ["digit_pad(answer)", "made = position_picker(table, grid)", "1", ""])
+PAD = """
+import torch
+from vit_steps.looking.widgets import digit_pad
+from vit_steps.training import load_checkpoint
+
+def answer(image):
+    return torch.full((10,), 0.1), image[0, 0]
+
+digit_pad(ANSWER)
+"""
+
+
+def test_a_pad_brings_its_model_along(widgets, tmp_path):
+    said = "A pad of 8 × 8 pixels, where the model looked on it, and its answer: 1."
+    cell = code(PAD.replace("ANSWER", "load_checkpoint()"), printed("1"), shown({"text/plain": said}))
+    state = widgets.live_widgets(lesson(cell), tmp_path)[cell.id]["state"]
+    assert len(state["weights"]["base64"]) > 1_000_000
+    assert state["size"] == [8, 8]
+
+
+def test_a_pad_that_asks_a_function_needs_a_kernel(widgets, tmp_path):
+    assert widgets.live_widgets(lesson(code(PAD.replace("ANSWER", "answer"))), tmp_path) == {}
+
+
+@pytest.mark.parametrize("source", ["live_curve()", "made = position_picker(table, grid)", "1", ""])
 def test_what_needs_a_kernel_or_shows_nothing_is_not_made(widgets, source, tmp_path):
     assert widgets.live_widgets(lesson(code("1 / 0"), code(source)), tmp_path) == {}
 

@@ -1,5 +1,6 @@
 """What all widgets share: the picture and the words that a notebook stores, the style, the colours."""
 
+import re
 from collections.abc import Callable
 from functools import wraps
 from inspect import signature
@@ -15,8 +16,15 @@ from torch import Tensor
 from vit_steps.looking.png import pack, render, screen_width
 
 HERE = Path(__file__).parent
+VIT = HERE.parents[1] / "vit.js"
 STYLE = "vit_steps.looking.lesson"
 CIVIDIS = colormaps["cividis"](range(256), bytes=True).tobytes()
+
+
+def script_of(*paths: Path, exports: bool = False) -> str:
+    """The five steps in JavaScript (``vit.js``) and the scripts that use them, as one script."""
+    steps, *others = (path.read_text(encoding="utf-8") for path in (VIT, *paths))
+    return "\n".join([steps if exports else re.sub("^export ", "", steps, flags=re.MULTILINE), *others])
 
 
 class LessonWidget(anywidget.AnyWidget):

@@ -1,12 +1,13 @@
-// Draw on a pad of a few pixels; the kernel answers with scores and with the attention behind them.
+// Draw on a pad of a few pixels. If a model came along, it answers right here, by vit.js, which stands before this
+// script together with ink.js; if not, the kernel answers. An answer is scores, the attention behind them, a sentence.
 
 const SIDE = 26; // of a pixel of the pad, in CSS pixels
-const PEN_RADIUS = 0.7; // in pixels of the pad
 const ARROWS = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
 
 function render({ model, el }) {
   const [rows, cols] = model.get("size");
   const page = buildPage(el, model, rows, cols);
+  const vit = modelIn(model.get("weights"));
   const state = { ink: [...model.get("ink")], pen: [(rows - 1) / 2, (cols - 1) / 2].map(Math.floor), isDown: false };
 
   const show = () => {
@@ -26,6 +27,7 @@ function render({ model, el }) {
   };
   const send = () => {
     model.set("ink", state.ink);
+    if (vit) model.set("reply", answer(vit, state.ink, [rows, cols], model.get("labels")));
     model.save_changes();
     show();
   };
@@ -60,23 +62,31 @@ function render({ model, el }) {
 
 export default { render };
 
+// ---- the answer, without a kernel ----
+
+function modelIn(weights) {
+  if (!weights.byteLength) return undefined;
+  return read_safetensors(weights.buffer.slice(weights.byteOffset, weights.byteOffset + weights.byteLength));
+}
+
+function answer(vit, ink, [rows, cols], labels) {
+  const picture = range(rows).map((row) => ink.slice(row * cols, (row + 1) * cols));
+  const { blocks, logits } = trace([picture], vit);
+  const scores = softmax(logits);
+  const prefix = num_prefix(vit.config);
+  const reached = attention_rollout(blocks.map(({ weights }) => weights)).map((row) => row.slice(prefix));
+  const { pool } = vit.config;
+  const looked = pool === "cls" ? reached[0] : pool_mean(reached, pool === "mean" ? prefix : 0);
+  const across = cols / vit.config.patch_size;
+  const attention = range(looked.length / across).map((row) => looked.slice(row * across, (row + 1) * across));
+  const [best, second] = [...scores.keys()].sort((one, other) => scores[other] - scores[one]);
+  const told = [best, second].map((place) => `${labels[place]} (${scores[place].toFixed(2)})`);
+  return { scores, attention, sentence: `The model says ${told[0]}, then ${told[1]}.` };
+}
+
 // ---- ink ----
 
 const clamp = (number, most) => Math.min(Math.max(number, 0), most);
-
-function stroke(ink, from, to, cols, rub) {
-  return ink.map((before, pixel) => {
-    const far = distance([Math.floor(pixel / cols), pixel % cols], from, to);
-    const cover = clamp(PEN_RADIUS + 0.5 - far, 1);
-    return rub ? Math.min(before, 1 - cover) : Math.max(before, cover);
-  });
-}
-
-function distance([y, x], [y0, x0], [y1, x1]) {
-  const [dy, dx] = [y1 - y0, x1 - x0];
-  const along = clamp(((y - y0) * dy + (x - x0) * dx) / (dy * dy + dx * dx || 1), 1);
-  return Math.hypot(y - y0 - along * dy, x - x0 - along * dx);
-}
 
 function pixelUnder(event, pad) {
   const box = pad.getBoundingClientRect();
