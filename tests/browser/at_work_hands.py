@@ -26,7 +26,7 @@ RESET = """
   window.scrollTo(0, 0);
 }
 """
-# Where a cell of a table lies: as on the screen, whatever size the table is drawn at. A finger that comes before
+# Where a cell of a table lies: as on the screen, whatever size it is drawn at. A finger that comes before
 # the frames after a scroll would be felt where the page was.
 PLACE = """
 async ({ canvas, row, col, down }) => {
