@@ -34,12 +34,20 @@ EQUIVALENT = HERE / "equivalent_mutants.csv"
 # Doors are hung when a module is imported, and mutmut chooses its mutant after that: of doors it would
 # call alive what never ran. tests/doors and the table of hostile inputs hold them.
 MODULES = (
-    *("patch_embedding", "cls_token", "position_embedding", "encoder", "classification", "vit"),
+    *("patch_embedding", "cls_token", "position_embedding", "encoder", "classification", "layers", "vit"),
     *("looking.attention_maps", "looking.agreement"),
     *("pretrained.loading", "pretrained.configs", "pretrained.spelling", "pretrained.preprocess"),
+    *("pretrained.rewriting", "pretrained.positions", "pretrained.rotary"),
 )
 # A module answers to its own tests alone: that is stricter, and far faster, than to run all of them.
 MORE_TESTS = {"pretrained.loading": ("pretrained.preprocess",)}  # its preparations are held there
+# These have no tests of their own name.
+TESTED_BY = {
+    "layers": ("vit",),
+    "pretrained.rewriting": ("pretrained.spelling", "pretrained.families"),
+    "pretrained.positions": ("pretrained.other_sizes", "pretrained.families"),
+    "pretrained.rotary": ("pretrained.families",),
+}
 DOOR = "door"
 ENOUGH = 95  # percent, in each module
 # A mutant that hangs, or that takes the interpreter down, was noticed too.
@@ -115,7 +123,8 @@ def mutate(folder: Path, module: str, jobs: int) -> list[Outcome]:
         shutil.copytree(HERE.parent / name, folder / name, ignore=ignore)
     for path in (folder / "vit_steps").rglob("*.py"):
         path.write_text(unhang(path.read_text(encoding="utf-8")), encoding="utf-8")
-    tests = "\n    ".join(path for name in (module, *MORE_TESTS.get(module, ())) for path in tests_of(name))
+    names = TESTED_BY.get(module, (module, *MORE_TESTS.get(module, ())))
+    tests = "\n    ".join(path for name in names for path in tests_of(name))
     config = CONFIG.format(path=path_of(module), tests=tests)
     (folder / "setup.cfg").write_text(config, encoding="utf-8")
     run = subprocess.run(

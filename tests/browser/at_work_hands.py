@@ -33,7 +33,8 @@ async ({ canvas, row, col, down }) => {
   const table = document.getElementById(canvas);
   const stood = window.scrollY;
   table.scrollIntoView({ block: "center", behavior: "instant" });
-  for (let frame = 0; frame < 3 && window.scrollY !== stood; frame++) await new Promise(requestAnimationFrame);
+  for (let frame = 0; frame < 3 && window.scrollY !== stood; frame++)
+    await new Promise(requestAnimationFrame);
   const { left, top, width } = table.getBoundingClientRect();
   const { box, width: drawn } = at_work.grids[canvas];
   const [x, y, wide, high] = box(row, col);
