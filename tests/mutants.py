@@ -123,8 +123,7 @@ def mutate(folder: Path, module: str, jobs: int) -> list[Outcome]:
         shutil.copytree(HERE.parent / name, folder / name, ignore=ignore)
     for path in (folder / "vit_steps").rglob("*.py"):
         path.write_text(unhang(path.read_text(encoding="utf-8")), encoding="utf-8")
-    names = TESTED_BY.get(module, (module, *MORE_TESTS.get(module, ())))
-    tests = "\n    ".join(path for name in names for path in tests_of(name))
+    tests = "\n    ".join(path for name in (module, *MORE_TESTS.get(module, ())) for path in tests_of(name))
     config = CONFIG.format(path=path_of(module), tests=tests)
     (folder / "setup.cfg").write_text(config, encoding="utf-8")
     run = subprocess.run(
@@ -148,6 +147,8 @@ def path_of(module: str) -> str:
 
 def tests_of(module: str) -> list[str]:
     """The tests that a module answers to: of its own name, or else those of its room."""
+    if module in TESTED_BY:
+        return [path for name in TESTED_BY[module] for path in tests_of(name)]
     room, _, name = module.rpartition(".")
     folder = HERE / room
     own = sorted(folder.glob(f"test_{name}*.py"))
