@@ -26,14 +26,15 @@ RESET = """
   window.scrollTo(0, 0);
 }
 """
-# Where a cell of a table lies: as on the screen, whatever size the table is drawn at. A finger that comes before
-# the frames after a scroll would be felt where the page was.
+# Where a cell of a table lies, on the screen, whatever size the table is drawn at; a few frames after a scroll,
+# since a finger that comes earlier is felt where the page was.
 PLACE = """
 async ({ canvas, row, col, down }) => {
   const table = document.getElementById(canvas);
   const stood = window.scrollY;
   table.scrollIntoView({ block: "center", behavior: "instant" });
-  for (let frame = 0; frame < 3 && window.scrollY !== stood; frame++) await new Promise(requestAnimationFrame);
+  for (let frame = 0; frame < 3 && window.scrollY !== stood; frame++)
+    await new Promise(requestAnimationFrame);
   const { left, top, width } = table.getBoundingClientRect();
   const { box, width: drawn } = at_work.grids[canvas];
   const [x, y, wide, high] = box(row, col);
