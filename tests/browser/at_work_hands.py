@@ -13,7 +13,7 @@ KINDS = {  # of number: the table that shows it, and a step whose code is shown 
     "answer": ("answer", "classify"),
 }
 RESET = """
-() => {
+async () => {
   document.getElementById("tour-skip").click();
   document.getElementById("undo").click();
   document.querySelector("[name=model][value=trained]").click();
@@ -24,10 +24,11 @@ RESET = """
   document.querySelectorAll("#examples button")[3].click();
   document.activeElement.blur();
   window.scrollTo(0, 0);
+  for (let frame = 0; frame < 3; frame++) await new Promise(requestAnimationFrame);
 }
 """
-# Where a cell of a table lies: as on the screen, whatever size it is drawn at. A finger that comes before
-# the frames after a scroll would be felt where the page was.
+# Where a cell of a table lies, whatever size the table is drawn at; a few frames after a scroll, since a finger
+# that comes earlier is felt where the page was.
 PLACE = """
 async ({ canvas, row, col, down }) => {
   const table = document.getElementById(canvas);

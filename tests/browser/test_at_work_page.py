@@ -188,9 +188,8 @@ def test_the_mouse_draws_and_rubs_out(at_work):
     assert ink(at_work)[3, 3] == 0
 
 
-def test_a_finger_draws_on_the_pad_and_chooses_a_number(phone):
-    phone.locator("#clear").tap()
-    phone.wait_for_function("!at_work.state.image.flat().some(Boolean)")
+def test_a_finger_draws_on_the_pad(phone):
+    phone.evaluate("document.getElementById('clear').click()")
     box = phone.locator("#pad").bounding_box()
     settled(phone)
     cdp = phone.context.new_cdp_session(phone)
