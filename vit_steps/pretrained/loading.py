@@ -131,8 +131,8 @@ def _plan(
     weights, dialect = spell_as_timm(shapes, _told(facts)), recognise(shapes)
     told = _told_heads(shapes, facts, read_sizes(weights)["dim"], num_heads)
     prepared = facts.preprocess.get("size")
-    whole = _whole_patches(wanted or prepared, read_sizes(weights)["patch_size"], is_asked=wanted is not None)
-    config, table = _describe(weights, facts, dialect, whole)
+    asked = wanted or _whole_patches(prepared, read_sizes(weights)["patch_size"], facts)
+    config, table = _describe(weights, facts, dialect, asked)
     config["num_heads"] = _usual_heads(config["dim"]) if told is None else told
     model = on_meta(config).eval()
     known = _preparation(facts, dialect, config, table.grid, file)
@@ -144,9 +144,11 @@ def _plan(
     return Plan(loaded, table, resized_like, facts.rotary or dialect.rotary, tuple(assumed))
 
 
-def _whole_patches(size: tuple | None, patch_size: int, *, is_asked: bool) -> tuple | None:
-    """What patches cover of the images that a processor makes; a size that is asked for is held to."""
-    return size if size is None or is_asked else tuple(side // patch_size * patch_size for side in size)
+def _whole_patches(prepared: tuple | None, patch_size: int, facts: Facts) -> tuple | None:
+    """What patches cover of images as a processor makes them, if the model was made for just those."""
+    if prepared is None or prepared != facts.image_size:
+        return prepared
+    return prepared[0] // patch_size * patch_size, prepared[1] // patch_size * patch_size
 
 
 def _describe(
