@@ -27,8 +27,8 @@ async () => {
   for (let frame = 0; frame < 3; frame++) await new Promise(requestAnimationFrame);
 }
 """
-# Where a cell of a table lies, whatever size the table is drawn at; a few frames after a scroll, since a
-# finger that comes earlier is felt where the page was.
+# Where a cell of a table lies, at whatever size; a few frames after a scroll, since a finger
+# that comes earlier is felt where the page was.
 PLACE = """
 async ({ canvas, row, col, down }) => {
   const table = document.getElementById(canvas);

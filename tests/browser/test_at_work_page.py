@@ -188,26 +188,10 @@ def test_the_mouse_draws_and_rubs_out(at_work):
     assert ink(at_work)[3, 3] == 0
 
 
-def test_a_finger_draws_on_the_pad(phone):
-    phone.evaluate("document.getElementById('clear').click()")
-    box = phone.locator("#pad").bounding_box()
-    settled(phone)
-    cdp = phone.context.new_cdp_session(phone)
-    touch = lambda kind, *points: cdp.send(  # noqa: E731
-        "Input.dispatchTouchEvent", {"type": kind, "touchPoints": [{"x": x, "y": y} for x, y in points]}
-    )
-    middle, top, bottom = box["x"] + box["width"] * 0.5, box["y"] + 20, box["y"] + box["height"] - 20
-    touch("touchStart", (middle, top))
-    for step in range(1, 9):
-        touch("touchMove", (middle, top + (bottom - top) * step / 8))
-    touch("touchEnd")
-    settled(phone)
-    assert phone.evaluate("window.scrollY") == 0, "the page moved under the finger"
-    assert "says 1" in phone.inner_text("#says")
+def test_a_finger_chooses_a_number(phone):
     phone.touchscreen.tap(*place(phone, "attention", 0, 3))
-    phone.get_by_text(
-        "the CLS token looks at patch 3"
-    ).first.wait_for()  # a tap becomes a click a little later
+    phone.wait_for_function("at_work.state.pinned.col === 3")  # a tap becomes a click a little later
+    assert "the CLS token looks at patch 3" in sentence(phone)
 
 
 def test_a_finger_that_scrolls_over_a_table_chooses_nothing(phone):
@@ -226,6 +210,24 @@ def test_what_a_number_comes_from_can_be_put_away_on_a_phone(phone):
     phone.locator("#origin").wait_for(state="hidden")
     assert phone.get_by_role("button", name="More").get_attribute("aria-expanded") == "false"
     assert "Patch 3" in sentence(phone)
+
+
+def test_a_finger_draws_on_the_pad(phone):
+    phone.evaluate("document.getElementById('clear').click()")
+    box = phone.locator("#pad").bounding_box()
+    settled(phone)
+    cdp = phone.context.new_cdp_session(phone)
+    touch = lambda kind, *points: cdp.send(  # noqa: E731
+        "Input.dispatchTouchEvent", {"type": kind, "touchPoints": [{"x": x, "y": y} for x, y in points]}
+    )
+    middle, top, bottom = box["x"] + box["width"] * 0.5, box["y"] + 20, box["y"] + box["height"] - 20
+    touch("touchStart", (middle, top))
+    for step in range(1, 9):
+        touch("touchMove", (middle, top + (bottom - top) * step / 8))
+    touch("touchEnd")
+    settled(phone)
+    assert phone.evaluate("window.scrollY") == 0, "the page moved under the finger"
+    assert "says 1" in phone.inner_text("#says")
 
 
 # ---- the tour ----
