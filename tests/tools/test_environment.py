@@ -322,7 +322,7 @@ def test_ctrl_c_leaves_nothing_that_works_on_and_the_next_starts_again(fresh, st
     first = start(**silent_index)
     wait_for_pip(fresh[0], first)
     first.send_signal(signal.SIGINT)
-    assert first.communicate(timeout=20)[1] == "\nvit-steps: stopped. Run the same command again to go on.\n"
+    assert first.communicate(timeout=300)[1] == "\nvit-steps: stopped. Run the same command again to go on.\n"
     assert start(**NOWHERE).stdout.readline() == STARTING_AGAIN
 
 
