@@ -8,7 +8,6 @@ from families import EXACT, FAMILIES, FLOAT32, GRID, SIZES, build, images, measu
 from PIL import Image
 from references import perturb
 from skimage import data
-from torch import nn
 
 from vit_steps.pretrained import load_pretrained
 from vit_steps.training import load_checkpoint, save_checkpoint
@@ -126,8 +125,8 @@ def test_the_text_half_of_clip_names_what_a_picture_shows(saved, tmp_path):
     model, _, labels = read(tmp_path / "clip")
     image = images()
     names = clip.get_text_features(words).pooler_output
-    directions = [nn.functional.normalize(each, dim=1) for each in (model(image), names)]
-    probabilities = (clip.logit_scale.exp() * directions[0] @ directions[1].T).softmax(dim=1)
+    alike = torch.stack([torch.cosine_similarity(one, names) for one in model(image).split(1)])
+    probabilities = (clip.logit_scale.exp() * alike).softmax(dim=1)
 
     theirs = clip(pixel_values=image, input_ids=words).logits_per_image.softmax(dim=1)
     torch.testing.assert_close(probabilities, theirs, atol=1e-12, rtol=0)
