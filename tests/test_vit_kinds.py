@@ -215,3 +215,15 @@ def test_blocks_do_not_share_their_angles():
 def test_what_does_not_fit_together_is_refused_by_name(wrong, kind, says):
     with pytest.raises(kind, match=says):
         ViT(**SIZES | wrong)
+
+
+@in_every_kind
+def test_it_is_compiled_exported_and_traced_by_torch(kind):
+    model, image = make(kind), images()
+    expected = model(image)
+    torch._dynamo.reset()  # it counts what it compiles anew, over all models of a process
+    same(torch.compile(model, fullgraph=True, backend="eager")(image), expected)
+    batch = torch.export.Dim("batch", min=2, max=64)
+    exported = torch.export.export(model, (image,), dynamic_shapes=({0: batch},)).module()
+    same(exported(torch.cat([image, image]))[:3], expected)
+    same(torch.jit.trace(model, image)(image), expected)
