@@ -220,7 +220,7 @@ def test_what_does_not_fit_together_is_refused_by_name(wrong, kind, says):
         ViT(**SIZES | wrong)
 
 
-def test_every_kind_is_compiled_exported_and_traced_by_torch():
+def test_kinds_are_compiled_exported_and_traced_by_torch():
     """In a process of its own: the type checker of these tests is nothing that dynamo can look through."""
     program = f"""
 import torch
@@ -228,7 +228,7 @@ from vit_steps import ViT
 
 image = torch.randn(3, 3, {SIZES["image_size"][0]}, {SIZES["image_size"][1]})
 batch = torch.export.Dim("batch", min=2, max=64)
-for kind in {[*EVERY.values()]}:
+for kind in {[EVERY[kind] for kind in ("registers", "SigLIP", "SwiGLU", "rotary")]}:
     model = ViT(**{SIZES} | kind).eval()
     torch._dynamo.reset()  # it counts what it compiles anew, over all models of a process
     compiled = torch.compile(model, fullgraph=True, backend="eager")

@@ -51,7 +51,11 @@ OBSTACLES: dict[str, Callable[[nn.Module, nn.Module], bool]] = {
     ),
     "pooling by attention": lambda model, block: (
         _stands(_part(model, "attn_pool"))
-        and (model.attn_pool.num_heads != block.attn.num_heads or bool(_part(model, "pool_include_prefix")))
+        and (
+            model.attn_pool.num_heads != block.attn.num_heads
+            or model.attn_pool.mlp.fc1.out_features != block.mlp.fc1.out_features
+            or bool(_part(model, "pool_include_prefix"))
+        )
     ),
     "relative positions": lambda model, block: (
         _part(model, "rel_pos_bias") is not None

@@ -74,6 +74,7 @@ TIMM = (
     Known(r"vit_\w+_reg\d_(gap|map)_\d+|test_vit2"),
     Known(r"vit_\w+_radio_v\d", (o.NO_NORM,)),
     Known(r"test_vit4", (o.RMS_NORM,)),
+    Known(r"vit_base_patch16_gap_224", gives={"num_heads": 16}),
     Known(r"vit_\w+_gap_\d+"),
     Known(r"vit_intern300m_\w+", (o.NO_NORM,)),
     Known(r"vit_\w+_(r\d*|resnet\d+d)_?\w*_\d+|vit_base_mci_224", (o.STEM,)),

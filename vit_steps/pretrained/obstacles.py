@@ -7,7 +7,6 @@ A key can only tell that something is there. What leaves no key is known by the 
 import re
 from collections.abc import Collection
 
-REGISTERS = "register tokens"
 MAP = "pooling by attention"
 PROBE_HEADS = "pooling by attention with other heads than the blocks have, or over all tokens"
 PRE_LOGITS = "a layer between the class token and the head"
@@ -37,7 +36,6 @@ SPECTROGRAM = "patches of a spectrogram"
 SIDE_BY_SIDE = r"blocks\.\d+\.(attns|ffns|in_proj|(attn|mlp)_out_proj)\."
 # What a key that has no place here belongs to.
 BY_KEY = {
-    r"reg_token|register|storage_tokens": REGISTERS,
     r"pre_logits": PRE_LOGITS,
     r"\b[qk]_norm": QK_NORM,
     r"relative_position|rel_pos": RELATIVE,
@@ -68,7 +66,6 @@ FOREIGN = {
     r"self_attn\.projection": f"BLIP: {TWICE}",
     r"relative_position|rel_pos_[hw]": RELATIVE,
     r"rms_norm|^ln_pre\.weight|preprocessor\.patchifier": RMS_NORM,
-    r"storage_tokens|register_tokens|reg_token": REGISTERS,
     r"^audio_spectrogram": SPECTROGRAM,
     r"detection_tokens": DETECTION,
     r"reassemble|fusion_stage|^neck\.": MANY_BLOCKS,

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vit_steps.pretrained.obstacles import NAFLEX, VIDEO
+from vit_steps.pretrained.obstacles import NAFLEX, PROBE_HEADS, VIDEO
 from vit_steps.vit import ViT
 
 # Where a tensor has so many axes, it is of another function.
@@ -113,7 +113,8 @@ def check_shapes(weights: dict[str, Tensor], *, wide_head: bool = False) -> None
     for name, expected in frame.items():
         if name in weights and weights[name].shape != expected.shape:
             got, wanted = tuple(weights[name].shape), tuple(expected.shape)
-            raise ValueError(f"{name} has shape {got}, the other weights need {wanted}")
+            why = f" ({PROBE_HEADS})" if name.startswith("attn_pool.") else ""
+            raise ValueError(f"{name} has shape {got}, the other weights need {wanted}{why}")
 
 
 def on_meta(config: dict) -> ViT:
