@@ -126,7 +126,10 @@ def test_the_report_of_many_classes_shows_the_worst_ten():
         ("--patch-size 3", "image_size height 8 is not a multiple of patch_size 3"),
         ("--epochs 0", "epochs must be at least 1, got 0"),
         ("--seed -1", "seed must be at least 0, got -1"),
-        ("--pool max", "pool must be one of cls, mean, got 'max'"),
+        (
+            "--pool max",
+            "pool must be one of cls, mean, mean_all, attention, cls+register, cls+mean, got 'max'",
+        ),
         ("--epochs many", "invalid int value: 'many'"),
         ("--mixed-precision fp8", "mixed_precision must be one of no, bf16, got 'fp8'"),
     ],

@@ -59,7 +59,7 @@ OPTIONS = (
     ("dim", 64, "width of a token"),
     ("depth", 3, "number of encoder blocks"),
     ("heads", 4, "heads of each attention"),
-    ("pool", "cls", "what the head reads: cls or mean"),
+    ("pool", "cls", "what the head reads: cls, mean, mean_all, attention or cls+mean"),
     ("epochs", 60, "how often each image is seen; with --from 10"),
     ("batch-size", 64, "images in a step, over all processes together"),
     ("lr", 3e-3, "highest learning rate; with --from 5e-05, and for a head alone as ever"),
