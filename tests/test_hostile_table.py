@@ -25,6 +25,7 @@ RECORD = "a record: it holds what it is given, and the function that reads it is
 OF_A_WIDGET = "made by a function of this module, whose row it is; traitlets checks what it is given"
 OF_A_FIGURE = "takes a figure that the package drew, or its PNG: show_figure and the widgets are tried"
 OF_ITS_OWN = "between a widget's function and its door: the widgets are tried"
+OF_THE_BASE = ("as_drawn", "drawing", "picture_file")
 OF_SCRIPTS = "joins the scripts that lie beside it, for the widgets and the page that are made of them"
 OF_A_MODEL = "made by ViT alone, after its own doors"
 TO_BE_READ = "a loop that lesson 5 shows and feeds its own digits; fit is what is called with anything"
@@ -81,7 +82,8 @@ NOT_FED = {
     **dict.fromkeys(["looking.widgets.explorer.Explorer", "looking.widgets.pad.DigitPad"], OF_A_WIDGET),
     "looking.widgets.base.picture_of": OF_A_FIGURE,
     "looking.widgets.base.script_of": OF_SCRIPTS,
-    **dict.fromkeys(["looking.widgets.base.as_drawn", "looking.widgets.base.drawing"], OF_ITS_OWN),
+    **dict.fromkeys([f"looking.widgets.base.{name}" for name in OF_THE_BASE], OF_ITS_OWN),
+    **dict.fromkeys([f"looking.widgets.explorer.{name}" for name in ("middle", "frame")], OF_ITS_OWN),
     **dict.fromkeys([f"looking.png.{name}" for name in ("render", "pack", "screen_width")], OF_A_FIGURE),
     **dict.fromkeys([f"lessons.learning.{name}" for name in ("learn", "schedule", "follow")], TO_BE_READ),
     "training.command.main": COMMAND,

@@ -17,7 +17,10 @@ from matplotlib import pyplot
 from vit_steps.looking.png import pack
 from vit_steps.looking.widgets import DigitPad, LessonWidget
 
-KERNEL_FREE = {"attention_explorer", "position_picker", "patch_size_slider", "digit_pad"}
+KERNEL_FREE = {
+    *("attention_explorer", "likeness_picker", "position_picker"),
+    *("patch_size_slider", "digit_pad"),
+}
 
 
 def live_widgets(notebook, folder: Path) -> dict[str, dict]:

@@ -53,6 +53,15 @@ def picker(page, widget, first_key: str = "ArrowUp") -> None:
 def explorer(page, widget) -> None:
     picker(page, widget, "ArrowDown")
     page.keyboard.press("c")  # the CLS token here; JupyterLab's key to copy the cell
+    choose(page, widget)
+
+
+def likeness(page, widget) -> None:
+    picker(page, widget)
+    choose(page, widget)
+
+
+def choose(page, widget) -> None:
     for control in widget.get_by_role("combobox").all():
         before = control.evaluate("(control) => control.selectedIndex")
         key = "ArrowUp" if before else "ArrowDown"

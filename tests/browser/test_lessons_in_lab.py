@@ -34,6 +34,7 @@ HANDS = {
     "patch_size_slider": hands.slider,
     "position_picker": hands.picker,
     "attention_explorer": hands.explorer,
+    "likeness_picker": hands.likeness,
     "digit_pad": hands.pad,
 }
 # For each cell, the pictures that are really painted: decoded, and not of no width.

@@ -14,7 +14,14 @@ from PIL import Image
 
 from vit_steps import ViT, position_similarity
 from vit_steps.looking import widgets
-from vit_steps.looking.widgets import attention_explorer, digit_pad, patch_size_slider, position_picker
+from vit_steps.looking.attention_maps import attention_rollout
+from vit_steps.looking.widgets import (
+    attention_explorer,
+    digit_pad,
+    likeness_picker,
+    patch_size_slider,
+    position_picker,
+)
 
 if lab_driver.missing():
     pytest.skip(lab_driver.missing(), allow_module_level=True)
@@ -139,17 +146,26 @@ class Said(str):
 
 def expected(weights, image, layer, head, query):
     names = ["the CLS token", *(f"row {row + 1}, column {col + 1}" for row, col in np.ndindex(GRID))]
-    maps = weights.softmax(dim=-1)[:, image, layer]
-    maps = maps.mean(dim=1) if head == "mean" else maps[:, head]
+    maps, asked = mapped(weights.softmax(dim=-1)[:, image], layer, head)
     who = "The CLS token" if query == 0 else f"The patch in {names[query]}"
-    asked = head if head == "mean" else head + 1
     return Said(
-        f"{who} (image {LABELS[image]}, block {layer + 1}, head {asked}) looks most at\n"
+        f"{who} (image {LABELS[image]}, block {layer + 1}, {asked}) looks most at\n"
         f"in the model: {told(maps[0, query], names)}\nin the control: {told(maps[1, query], names)}"
     )
 
 
-def test_it_starts_with_cls_in_the_last_block(explorer, weights):
+def mapped(attention, layer, head):
+    """The tables of model and control, and what they are called."""
+    if head == "rollout":
+        return attention_rollout(attention[:, : layer + 1]), "rollout from block 1 on"
+    if head == "mean":
+        return attention[:, layer].mean(dim=1), "mean of heads"
+    return attention[:, layer, head], f"head {head + 1}"
+
+
+def test_it_starts_with_what_cls_was_drawn_from_through_all_blocks(explorer, weights):
+    assert sentence(explorer) == expected(weights, 0, 2, "rollout", 0)
+    explorer.get_by_label("head").select_option("mean")
     assert sentence(explorer) == expected(weights, 0, 2, "mean", 0)
 
 
@@ -169,7 +185,7 @@ def test_keys_move_the_one_who_looks(explorer, weights):
     explorer.locator(".vit-steps-stage").focus()
     for keys, query in WAYS.items():
         press(explorer, f"c {keys}")
-        assert sentence(explorer) == expected(weights, 0, 2, "mean", query)
+        assert sentence(explorer) == expected(weights, 0, 2, "rollout", query)
 
 
 def test_image_block_and_head_are_chosen_by_their_labels(explorer, weights):
@@ -195,14 +211,14 @@ def test_pointing_looks_and_clicking_stays(explorer, weights):
     }
     for query, (left, down) in centre.items():
         explorer.mouse.move(box["x"] + left, box["y"] + down)
-        assert sentence(explorer) == expected(weights, 0, 2, "mean", query)
+        assert sentence(explorer) == expected(weights, 0, 2, "rollout", query)
     explorer.mouse.move(box["x"] + 10, box["y"] + 10)
-    assert sentence(explorer) == expected(weights, 0, 2, "mean", 0)
+    assert sentence(explorer) == expected(weights, 0, 2, "rollout", 0)
     explorer.mouse.click(box["x"] + centre[5][0], box["y"] + centre[5][1])
     explorer.mouse.move(box["x"] + centre[1][0], box["y"] + centre[1][1])
-    assert sentence(explorer) == expected(weights, 0, 2, "mean", 1)
+    assert sentence(explorer) == expected(weights, 0, 2, "rollout", 1)
     explorer.mouse.move(1, 1)
-    assert sentence(explorer) == expected(weights, 0, 2, "mean", 5)
+    assert sentence(explorer) == expected(weights, 0, 2, "rollout", 5)
 
 
 @pytest.mark.parametrize("scale", [0.6, 1.5])
@@ -214,14 +230,17 @@ def test_pointing_hits_the_same_patch_on_a_slide_of_another_size(explorer, weigh
     for place in range(rows * cols):
         left, up = (place % cols + 0.9) * side, (rows - place // cols - 0.9) * side
         explorer.mouse.move(box["x"] + left, box["y"] + box["height"] - up)
-        assert sentence(explorer) == expected(weights, 0, 2, "mean", 1 + place)
+        assert sentence(explorer) == expected(weights, 0, 2, "rollout", 1 + place)
 
 
 def test_model_and_control_are_drawn_on_one_scale(explorer, weights):
     scales = [scale.inner_text().split("\n") for scale in explorer.locator(".vit-steps-scale").all()]
-    rows = weights.softmax(dim=-1)[:, 0, 2].mean(dim=1)[:, 0]
+    rows = attention_rollout(weights.softmax(dim=-1)[:, 0])[:, 0]
+    assert rows[:, 0].min() > rows[:, 1:].max(), (
+        "the CLS token itself is beyond the scale, which is of patches"
+    )
     assert scales[0] == scales[1]
-    assert float(scales[0][-1].removesuffix(" %")) == pytest.approx(100 * rows.max().item(), abs=0.5)
+    assert float(scales[0][-1].removesuffix(" %")) == pytest.approx(100 * rows[:, 1:].max().item(), abs=0.5)
 
 
 def test_the_picture_stands_beside_the_map_and_not_below_it(page):
@@ -438,6 +457,7 @@ MAKERS = {
     "slider": slider,
     "picker": lambda: position_picker(torch.eye(6), (2, 3)),
     "explorer": lambda: attention_explorer(torch.rand(1, 1, 4, 6), torch.full((1, 2, 2, 7, 7), 1 / 7), GRID),
+    "likeness": lambda: likeness_picker(torch.rand(2, 3, 64, 96), torch.rand(2, 24, 5), (4, 6)),
     "pad": lambda: digit_pad(answer),
     "pad of a model": lambda: digit_pad(vit(), labels="abc"),
 }

@@ -5,6 +5,7 @@ from io import BytesIO
 from types import SimpleNamespace
 from unittest import mock
 
+import numpy as np
 import torch
 from PIL import Image
 
@@ -67,9 +68,10 @@ def sent(arguments, widget):
     if isinstance(widget, widgets.PictureSlider):
         found["pictures"] = len(widget.pictures)
     if found["table"]:
-        found["table"] = torch.frombuffer(bytearray(found["table"]), dtype=torch.float32)
+        kind = torch.int16 if widget.kind == "likeness" else torch.float32
+        found["table"] = torch.frombuffer(bytearray(found["table"]), dtype=kind) / 1
     if found["pictures"] and not isinstance(found["pictures"], int):
-        found["pictures"] = torch.frombuffer(bytearray(found["pictures"]), dtype=torch.uint8) / 255
+        found["pictures"] = [np.asarray(Image.open(BytesIO(file))) / 255 for file in found["pictures"]]
     return found | {"alt": widget.alt}
 
 
@@ -178,6 +180,25 @@ ROWS = {
         ),
         own={"images": OUTSIDE | {"not of squares": constant(torch.rand(2, 3, 4, 8))}},
         fine={"control": {"None": "no control"}, "labels": {"None": "numbers"}},
+        seen=sent,
+    ),
+    "looking.widgets.likeness.likeness_picker": Row(
+        quickly(widgets.likeness_picker),
+        lambda: dict(
+            images=torch.rand(2, 3, 4, 6),
+            tokens=torch.rand(2, 9, 4),
+            grid=(2, 3),
+            control=torch.rand(2, 9, 5),
+            labels=["one", "two"],
+            num_prefix=3,
+            place_in_grid=(2, 3),
+        ),
+        own={"images": OUTSIDE | {"not of squares": constant(torch.rand(2, 3, 4, 8))}},
+        fine={
+            "control": {"None": "no control"},
+            "labels": {"None": "numbers"},
+            "place_in_grid": {"None": "the middle"},
+        },
         seen=sent,
     ),
     "looking.widgets.pad.digit_pad": Row(

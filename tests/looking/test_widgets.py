@@ -20,6 +20,7 @@ from vit_steps.looking import widgets
 from vit_steps.looking.widgets import (
     attention_explorer,
     digit_pad,
+    likeness_picker,
     patch_size_slider,
     position_picker,
     slider,
@@ -54,11 +55,14 @@ def make(name, seed=0):
     if name == "attention_explorer":
         images = torch.rand(2, 1, 8, 12, generator=generator)
         return attention_explorer(images, attention_of(2, 3, 4, 7, 7, seed=seed), (2, 3))
+    if name == "likeness_picker":
+        images = torch.rand(2, 3, 16, 24, generator=generator)
+        return likeness_picker(images, torch.randn(2, 24, 5, generator=generator), (4, 6))
     return digit_pad(answer, torch.rand(1, 1, 8, 8, generator=generator))
 
 
 made = cache(make)
-ALL = ("patch_size_slider", "position_picker", "attention_explorer", "digit_pad")
+ALL = ("patch_size_slider", "position_picker", "attention_explorer", "likeness_picker", "digit_pad")
 
 
 def picture_of(png):
@@ -171,28 +175,46 @@ def test_the_sequence_is_in_the_order_of_image2patches():
 def test_each_weight_is_found_where_the_script_looks_for_it():
     attention, control = attention_of(2, 3, 4, 7, 7), attention_of(2, 3, 4, 7, 7, seed=1)
     explorer = attention_explorer(torch.rand(2, 1, 8, 12), attention, (2, 3), control=control)
-    assert explorer.choices == [
-        {"label": "image", "options": ["0", "1"]},
-        {"label": "block", "options": ["1", "2", "3"]},
-        {"label": "head", "options": ["mean", "1", "2", "3", "4"]},
+    assert [choice["options"] for choice in explorer.choices] == [
+        ["0", "1"],
+        ["1", "2", "3"],
+        ["rollout", "mean", "1", "2", "3", "4"],
     ]
+    assert [choice["label"] for choice in explorer.choices] == ["image", "block", "head"]
     sent = floats(explorer)
     for given, (number, weights) in zip(("model", "control"), enumerate((attention, control)), strict=True):
-        for image, layer, head in np.ndindex(2, 3, 5):
-            start = (((number * 2 + image) * 3 + layer) * 5 + head) * 49
-            wanted = weights[image, layer].mean(dim=0) if head == 0 else weights[image, layer, head - 1]
+        for image, layer, head in np.ndindex(2, 3, 6):
+            start = (((number * 2 + image) * 3 + layer) * 6 + head) * 49
+            wanted = weights[image, layer, head - 2]
+            if head < 2:
+                wanted = [rolled(weights[image, : layer + 1]), weights[image, layer].mean(dim=0)][head]
             torch.testing.assert_close(sent[start : start + 49].reshape(7, 7), wanted, msg=given)
 
 
+def rolled(weights):
+    """Rollout of (depth, heads, tokens, tokens), written another way: paths counted one block at a time."""
+    reached = torch.eye(weights.shape[-1])
+    for block in weights:
+        mean = block.mean(dim=0)
+        reached = (mean @ reached + reached) / (mean.sum(dim=-1, keepdim=True) + 1)
+    return reached
+
+
 @pytest.mark.parametrize("channels", [1, 3])
-def test_images_are_sent_as_red_green_blue_opaque(channels):
+def test_images_of_few_pixels_are_sent_exactly(channels):
     images = torch.rand(2, channels, 8, 12)
     explorer = attention_explorer(images, attention_of(2, 1, 1, 7, 7), (2, 3))
-    sent = np.frombuffer(explorer.pictures, dtype=np.uint8).reshape(2, 8, 12, 4)
-    assert explorer.picture_size == [8, 12]
-    assert (sent[..., 3] == 255).all()
+    sent = np.stack([picture_of(file) for file in explorer.pictures])
     wanted = (images * 255).round().permute(0, 2, 3, 1).numpy()
-    assert (sent[..., :3] == wanted).all()
+    assert sent.shape == (2, 8, 12, 3)
+    assert (sent == wanted).all()
+
+
+def test_a_photograph_is_sent_small_and_looks_the_same():
+    ramp = torch.linspace(0, 1, 448).expand(1, 3, 448, 448)
+    (sent,) = likeness_picker(ramp, torch.randn(1, 16, 3), (4, 4)).pictures
+    assert len(sent) < 20_000
+    assert abs(np.asarray(picture_of(sent)) / 255 - ramp[0].permute(1, 2, 0).numpy()).max() < 0.02
 
 
 def test_of_one_head_there_is_no_mean_and_nothing_to_choose():
@@ -206,7 +228,7 @@ def test_of_one_head_there_is_no_mean_and_nothing_to_choose():
 
 def test_the_words_name_the_brightest_patch():
     attention = attention_of(1, 2, 3, 7, 7) / 7
-    attention[0, -1, :, 0, 1 + 5] = 0.9
+    attention[0, :, :, 0, 1 + 5] = 0.9
     explorer = attention_explorer(torch.rand(1, 3, 8, 12), attention, (2, 3), labels=["a cat"])
     assert "a cat" in explorer.alt
     assert "block 2" in explorer.alt
@@ -235,9 +257,13 @@ def test_registers_are_neither_sent_nor_told():
     plain = [torch.cat([each[..., :1], each[..., 4:]], dim=-1) for each in (attention, control)]
     plain = [torch.cat([each[..., :1, :], each[..., 4:, :]], dim=-2) for each in plain]
     expected = attention_explorer(images, plain[0], (2, 3), control=plain[1])
-    for name in widgets.Explorer.class_own_traits(sync=True):
+    for name in set(widgets.Explorer.class_own_traits(sync=True)) - {"table"}:
         assert getattr(explorer, name) == getattr(expected, name), name
-    assert (explorer.alt, explorer.picture) == (expected.alt, expected.picture)
+    sent, wanted = (floats(each).reshape(2, 2, 3, 6, 49) for each in (explorer, expected))
+    torch.testing.assert_close(sent[:, :, :, 1:], wanted[:, :, :, 1:])
+    shown = [0, *range(4, 10)]
+    through = rolled(attention[0])[shown][:, shown]  # registers take part in the rollout
+    torch.testing.assert_close(sent[0, 0, -1, 0], through.flatten(), rtol=1e-4, atol=1e-5)
     learned = position_similarity(torch.randn(10, 5))
     picker = position_picker(learned, (2, 3), num_prefix=4)
     kept = [0, *range(4, 10)]
@@ -248,12 +274,12 @@ def test_registers_are_neither_sent_nor_told():
 
 def test_without_a_cls_token_the_patch_in_the_middle_starts():
     attention = attention_of(1, 2, 3, 6, 6) / 6
-    attention[0, -1, :, 4, 2] = 0.9
+    attention[0, :, :, 4, 2] = 8
     explorer = attention_explorer(torch.rand(1, 3, 8, 12), attention, (2, 3), num_prefix=0)
     assert (explorer.tokens, explorer.query) == (6, 4)
-    sent = floats(explorer).reshape(2, 4, 6, 6)
-    torch.testing.assert_close(sent[:, 1:], attention[0])
-    assert "where its patch in row 2, column 2 looks in block 2" in explorer.alt
+    sent = floats(explorer).reshape(2, 5, 6, 6)
+    torch.testing.assert_close(sent[:, 2:], attention[0])
+    assert "where its patch in row 2, column 2 looks by rollout, from block 1 to block 2" in explorer.alt
     assert "most at row 1, column 3" in explorer.alt
     assert "CLS" not in explorer.alt
 
@@ -263,9 +289,9 @@ def test_tensors_may_come_in_different_precisions():
     mixed = attention_explorer(
         torch.rand(1, 1, 4, 4), attention.double(), (2, 2), control=attention.to(torch.bfloat16)
     )
-    sent = floats(mixed).reshape(2, 2, 3, 5, 5)
-    torch.testing.assert_close(sent[0, :, 1:], attention[0])
-    torch.testing.assert_close(sent[1, :, 1:], attention[0].bfloat16().float())
+    sent = floats(mixed).reshape(2, 2, 4, 5, 5)
+    torch.testing.assert_close(sent[0, :, 2:], attention[0])
+    torch.testing.assert_close(sent[1, :, 2:], attention[0].bfloat16().float())
     whole = (torch.rand(1, 3, 4, 4) > 0.5).byte()
     assert patch_size_slider(whole, [2]).sentences == patch_size_slider(whole.float(), [2]).sentences
 
@@ -274,9 +300,66 @@ def test_half_precision_and_gradients_are_no_obstacle():
     attention = attention_of(1, 2, 2, 5, 5).double().requires_grad_()
     images = torch.rand(1, 1, 4, 4, dtype=torch.float64)
     sent = floats(attention_explorer(images, attention, (2, 2)))
-    torch.testing.assert_close(sent.reshape(2, 3, 5, 5)[:, 1:], attention[0].detach().float())
+    torch.testing.assert_close(sent.reshape(2, 4, 5, 5)[:, 2:], attention[0].detach().float())
     similarity = position_similarity(torch.randn(4, 3).half())
     torch.testing.assert_close(floats(position_picker(similarity, (2, 2))).reshape(4, 4), similarity.float())
+
+
+# ---- likeness_picker ----
+
+
+def sent_cosines(picker):
+    """Of what is sent, as a reader of the docstring would compute them: (images, maps, patches, patches)."""
+    number, tokens = len(picker.names), picker.tokens
+    shape = (number, len(picker.pictures), tokens, -1)
+    vectors = np.frombuffer(picker.table, dtype="<i2").astype(float).reshape(shape)
+    lengths = np.sqrt((vectors**2).sum(axis=-1))
+    return np.einsum("mbik,mbjk->bmij", vectors, vectors) / np.einsum("mbi,mbj->bmij", lengths, lengths)
+
+
+def cosine(one, other):
+    return (one @ other / (one @ one).sqrt() / (other @ other).sqrt()).item()
+
+
+def test_the_components_are_sent_and_not_the_table():
+    tokens, control = torch.randn(2, 24, 5), 100 * torch.randn(2, 24, 3) + 40
+    picker = likeness_picker(torch.rand(2, 3, 16, 24), tokens, (4, 6), control=control)
+    assert len(picker.table) == 2 * 2 * 24 * 5 * 2
+    found = sent_cosines(picker)
+    for (image, map_, one, other), sent in np.ndenumerate(found):
+        vectors = (tokens, control)[map_][image].double()
+        assert abs(sent - cosine(vectors[one], vectors[other])) < 1e-4
+    np.testing.assert_allclose([least for least, _ in picker.limits], found.min(axis=(1, 2, 3)), atol=1e-4)
+    assert [most for _, most in picker.limits] == [1, 1]
+
+
+def test_the_prefix_has_no_part_in_a_likeness():
+    images, tokens = torch.rand(2, 1, 16, 24), torch.randn(2, 3 + 24, 5)
+    given = likeness_picker(images, tokens, (4, 6), num_prefix=3)
+    assert given.table == likeness_picker(images, tokens[:, 3:], (4, 6)).table
+    assert given.tokens == 24
+
+
+def test_the_words_name_the_most_alike_beyond_the_neighbours():
+    tokens = torch.eye(24)[None] + 0.01
+    place, neighbour, far = 2 * 6 + 3, 2 * 6 + 4, 0 * 6 + 5
+    tokens[0, neighbour], tokens[0, far, place] = tokens[0, place], 0.5
+    images = torch.rand(1, 3, 16, 24)
+    picker = likeness_picker(images, tokens, (4, 6), labels=["a cat"], place_in_grid=(3, 4))
+    assert picker.query == place
+    for words in ("a cat", "row 3, column 4", "beyond its neighbours, most in row 1, column 6"):
+        assert words in picker.alt
+    assert likeness_picker(images, tokens, (4, 6)).query == place, "the patch in the middle"
+    assert "most in row 1, column 1" in likeness_picker(images[..., :4, :4], tokens[:, :1], (1, 1)).alt
+
+
+def test_a_token_of_zeros_is_like_nobody():
+    tokens = torch.randn(1, 24, 5)
+    tokens[0, 7] = 0
+    picker = likeness_picker(torch.rand(1, 3, 16, 24), tokens, (4, 6))
+    sent = np.frombuffer(picker.table, dtype="<i2").reshape(24, 5)
+    assert not sent[7].any()
+    assert np.isfinite(picker.limits).all()
 
 
 # ---- digit_pad ----
@@ -385,6 +468,22 @@ ALIKE = torch.eye(6)
             "images height 8 / grid rows 2 = 4 is not images width 12 / grid cols 4 = 3: patches are square",
         ),
         (lambda: attention_explorer(PHOTO + 1, WEIGHTS, (2, 3)), r"images must hold values in \[0, 1\]"),
+        (
+            lambda: likeness_picker(PHOTO, torch.rand(1, 7, 2), (2, 3)),
+            r"tokens tokens 7 is not num_prefix 0 \+ grid rows 2 \* grid cols 3 = 6: the CLS token and",
+        ),
+        (
+            lambda: likeness_picker(PHOTO, torch.rand(1, 6, 2), (2, 3), place_in_grid=(3, 1)),
+            "place_in_grid rows 3 is more than grid rows 2",
+        ),
+        (
+            lambda: likeness_picker(PHOTO, torch.rand(1, 6, 2), (2, 3), control=torch.rand(1, 5, 2)),
+            "tokens has tokens 6, control has tokens 5",
+        ),
+        (
+            lambda: likeness_picker(PHOTO, torch.rand(1, 6, 2) / 0, (2, 3)),
+            "tokens holds NaN or infinity",
+        ),
         (lambda: attention_explorer(PHOTO, WEIGHTS[:, :, :0], (2, 3)), "attention heads must be at least 1"),
         (
             lambda: attention_explorer(PHOTO[:0], WEIGHTS[:0], (2, 3)),

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from vit_steps.doors import door, judge, values
 from vit_steps.looking._drawable import GREY_OR_COLOUR
-from vit_steps.looking.attention_maps import PATCHES, PREFIX
+from vit_steps.looking.attention_maps import PATCHES, PREFIX, attention_rollout
 from vit_steps.looking.plots import plot_grid, plot_map
 from vit_steps.looking.widgets.base import (
     CIVIDIS,
@@ -23,6 +23,7 @@ from vit_steps.looking.widgets.base import (
     LessonWidget,
     as_drawn,
     drawing,
+    picture_file,
     picture_of,
 )
 
@@ -35,12 +36,12 @@ class Explorer(LessonWidget):
     grid = traitlets.List(traitlets.Int()).tag(sync=True)
     tokens = traitlets.Int().tag(sync=True)
     table = traitlets.Bytes().tag(sync=True)
+    limits = traitlets.List(traitlets.List(traitlets.Float())).tag(sync=True)
     names = traitlets.List(traitlets.Unicode()).tag(sync=True)
     choices = traitlets.List(traitlets.Dict()).tag(sync=True)
     chosen = traitlets.List(traitlets.Int()).tag(sync=True)
     query = traitlets.Int().tag(sync=True)
-    pictures = traitlets.Bytes().tag(sync=True)
-    picture_size = traitlets.List(traitlets.Int(), [1, 1]).tag(sync=True)
+    pictures = traitlets.List(traitlets.Bytes()).tag(sync=True)
     colours = traitlets.Bytes(CIVIDIS).tag(sync=True)
 
 
@@ -67,7 +68,7 @@ def position_picker(
     """
     tables = _read_tables(similarity, grid, num_prefix)
     tokens = len(next(iter(tables.values())))
-    row, col = _middle(grid)
+    row, col = middle(grid)
     query = tokens - grid[0] * grid[1] + row * grid[1] + col
     return Explorer(
         picture=picture_of(_similarity_figure(tables, grid, query)),
@@ -112,13 +113,14 @@ def attention_explorer(
     """Point at a patch, or move with the arrow keys, and see where it looks: any image, block and head.
 
     Images and weights go to the browser once. To the reader blocks, heads, rows and columns are numbered
-    from 1; "mean" is the mean over heads, and where there is one head there is nothing to choose, as for
-    rollouts. It starts with the CLS token in the last block, or with the patch in the middle where no CLS
-    token is.
+    from 1. Beside the heads stand "rollout", from block 1 to the chosen one (:func:`attention_rollout`), and
+    "mean", over heads. It starts with the rollout of the CLS token through all blocks, since the last
+    block's own map may fail the deletion test; or with the patch in the middle where no CLS token is. Of one
+    head there is nothing to choose: give it the rollouts up to each block.
 
     Args:
         images: with values in [0, 1], 1 or 3 channels.
-        attention: as ``ViT.trace`` gives it, with the CLS token first; or the rollouts up to each block.
+        attention: as ``ViT.trace`` gives it, with the CLS token first; or, as of one head, rollouts.
         grid: (rows, cols), counted in patches.
         control: the same of an untrained model, drawn beside it on the same scale.
         labels: what to call each image; their numbers when left out.
@@ -134,8 +136,8 @@ def attention_explorer(
         TypeError: an argument is not a tensor.
     """
     maps = {"in the model": attention} | ({} if control is None else {"in the control": control})
-    maps = {name: _with_mean(_without_registers(weights, num_prefix)) for name, weights in maps.items()}
-    place = None if num_prefix else _middle(grid)
+    maps = {name: _without_registers(_with_means(weights), num_prefix) for name, weights in maps.items()}
+    place = None if num_prefix else middle(grid)
     query = place[0] * grid[1] + place[1] if place else 0
     seen = torch.stack([weights[0, -1, 0, query, -grid[0] * grid[1] :] for weights in maps.values()])
     seen = seen.unflatten(1, grid)
@@ -145,13 +147,13 @@ def attention_explorer(
         query=query,
         choices=_choices(attention, labels),
         chosen=[0, attention.shape[1] - 1, *[0] * (attention.shape[2] > 1)],
-        pictures=_to_rgba(images),
-        picture_size=list(images.shape[2:]),
+        pictures=[picture_file(image) for image in images],
         **_send("attention", maps, grid),
     )
 
 
-def _middle(grid: tuple[int, int]) -> tuple[int, int]:
+def middle(grid: tuple[int, int]) -> tuple[int, int]:
+    """Row and column of the patch in the middle."""
     return grid[0] // 2, grid[1] // 2
 
 
@@ -198,30 +200,39 @@ def _similarity_figure(tables: dict[str, Tensor], grid: tuple[int, int], query: 
             num_cls = len(table) - grid[0] * grid[1]
             places = np.asarray(table)[query, num_cls:].reshape(grid)
             artist = ax.imshow(places, vmin=table.min(), vmax=table.max())
-            _frame(divmod(query - num_cls, grid[1]), ax)
+            frame(divmod(query - num_cls, grid[1]), ax)
             ax.set_title(name, parse_math=False)
             ax.axis("off")
             figure.colorbar(artist, ax=ax, shrink=0.8)
     return figure
 
 
-def _frame(place: tuple[int, int], ax: Axes) -> None:
+def frame(place: tuple[int, int], ax: Axes, side: float = 1) -> None:
+    """Mark one patch, (row, col), of a map, or of a picture with that many pixels a patch."""
     row, col = place
-    ax.add_patch(Rectangle((col - 0.5, row - 0.5), 1, 1, fill=False, color="black", linewidth=3))
+    corner = (col * side - 0.5, row * side - 0.5)
+    lines = (("black", 3),) if side == 1 else (("black", 4), ("white", 1.5))  # seen on any photograph
+    for color, linewidth in lines:
+        ax.add_patch(Rectangle(corner, side, side, fill=False, color=color, linewidth=linewidth))
 
 
-def _with_mean(attention: Tensor) -> Tensor:
-    """The mean over heads before them, where there are several."""
+def _with_means(attention: Tensor) -> Tensor:
+    """The rollouts up to each block and the means over heads before them, where there are several."""
+    depth, heads = attention.shape[1:3]
+    if heads == 1:
+        return attention
+    rollouts = [attention_rollout(attention[:, : block + 1]) for block in range(depth)]
     means = attention.mean(dim=2, keepdim=True)
-    return torch.cat([means, attention], dim=2) if attention.shape[2] > 1 else attention
+    return torch.cat([torch.stack(rollouts, dim=1)[:, :, None], means, attention], dim=2)
 
 
 def _choices(attention: Tensor, labels: Sequence[str] | None) -> list[dict]:
     batch, depth, heads = attention.shape[:3]
+    words = ["rollout from block 1 on", "mean of heads", *(f"head {each}" for each in _counted(heads))]
     choices = [
         {"label": "image", "options": list(labels or map(str, range(batch)))},
         {"label": "block", "options": _counted(depth)},
-        {"label": "head", "options": ["mean", *_counted(heads)]},
+        {"label": "head", "options": ["rollout", "mean", *_counted(heads)], "words": words},
     ]
     return choices if heads > 1 else choices[:2]
 
@@ -234,9 +245,9 @@ def _tell_start(label: str, attention: Tensor, seen: Tensor, place: tuple[int, i
     row, col = divmod(seen.argmax().item(), seen.shape[1])
     who = f"its patch in row {place[0] + 1}, column {place[1] + 1}" if place else "its CLS token"
     depth, heads = attention.shape[1:3]
-    which = f"block {depth}" + ", mean over heads" * (heads > 1)
+    which = f"looks in block {depth}" if heads == 1 else f"looks by rollout, from block 1 to block {depth}"
     return (
-        f"The image ({label}), and where {who} looks in {which}: "
+        f"The image ({label}), and where {who} {which}: "
         f"of the patches, most at row {row + 1}, column {col + 1}."
     )
 
@@ -250,14 +261,8 @@ def _attention_figure(image: Tensor, maps: Tensor, names: list[str], place: tupl
             title = f"where {'the framed patch' if place else 'CLS'} looks {name}"
             plot_map(attention_map, ax, title=title, limit=maps.max().item())
             if place:
-                _frame(place, ax)
+                frame(place, ax)
     return figure
-
-
-def _to_rgba(images: Tensor) -> bytes:
-    rgb = (images.clamp(0, 1) * 255).round().byte().expand(-1, 3, -1, -1)
-    opaque = torch.full_like(rgb[:, :1], 255)
-    return torch.cat([rgb, opaque], dim=1).permute(0, 2, 3, 1).contiguous().numpy().tobytes()
 
 
 def _send(kind: str, tables: dict[str, Tensor], grid: tuple[int, int]) -> dict:
