@@ -4,13 +4,11 @@ import re
 from collections.abc import Callable
 from functools import wraps
 from inspect import signature
-from io import BytesIO
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 import anywidget
-from matplotlib import colormaps
 from matplotlib.figure import Figure
 from torch import Tensor
 
@@ -19,8 +17,6 @@ from vit_steps.looking.png import pack, render, screen_width
 HERE = Path(__file__).parent
 VIT = HERE.parents[1] / "vit.js"
 STYLE = "vit_steps.looking.lesson"
-FEW_PIXELS = 64**2
-CIVIDIS = colormaps["cividis"](range(256), bytes=True).tobytes()
 
 
 def script_of(*paths: Path, exports: bool = False) -> str:
@@ -73,15 +69,3 @@ def drawing(*names: str) -> Callable[[Callable], Callable]:
 def picture_of(figure: Figure) -> bytes:
     """The picture that a notebook stores of a widget, on white whatever the colour of the page."""
     return pack(render(figure, facecolor="white"))
-
-
-def picture_file(image: Tensor) -> bytes:
-    """An image with values in [0, 1] for a browser: exact where pixels are few, a photograph as a JPEG."""
-    from PIL import Image
-
-    pixels = (image.clamp(0, 1) * 255).round().byte().expand(3, -1, -1).permute(1, 2, 0).numpy()
-    is_small = pixels.shape[0] * pixels.shape[1] <= FEW_PIXELS
-    kind = {"format": "png", "optimize": True} if is_small else {"format": "jpeg", "quality": 90}
-    packed = BytesIO()
-    Image.fromarray(pixels).save(packed, **kind)
-    return packed.getvalue()

@@ -14,16 +14,15 @@ from torch import Tensor
 
 from vit_steps.doors import door, judge, values
 from vit_steps.looking._drawable import GREY_OR_COLOUR
+from vit_steps.looking._for_browsers import CIVIDIS, picture_file, pixels_of
 from vit_steps.looking.attention_maps import PATCHES, PREFIX, attention_rollout
 from vit_steps.looking.plots import plot_grid, plot_map
 from vit_steps.looking.widgets.base import (
-    CIVIDIS,
     HERE,
     STYLE,
     LessonWidget,
     as_drawn,
     drawing,
-    picture_file,
     picture_of,
 )
 
@@ -147,7 +146,7 @@ def attention_explorer(
         query=query,
         choices=_choices(attention, labels),
         chosen=[0, attention.shape[1] - 1, *[0] * (attention.shape[2] > 1)],
-        pictures=[picture_file(image) for image in images],
+        pictures=[picture_file(pixels_of(image)) for image in images],
         **_send("attention", maps, grid),
     )
 

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from matplotlib import style
 from matplotlib.figure import Figure
@@ -12,12 +11,12 @@ from torch import Tensor
 
 from vit_steps.doors import door, values
 from vit_steps.looking._drawable import GREY_OR_COLOUR
+from vit_steps.looking._for_browsers import as_bytes, cosines, picture_file, pixels_of, rounded
 from vit_steps.looking.attention_maps import PREFIX
 from vit_steps.looking.plots import plot_image
-from vit_steps.looking.widgets.base import STYLE, drawing, picture_file, picture_of
+from vit_steps.looking.widgets.base import STYLE, drawing, picture_of
 from vit_steps.looking.widgets.explorer import Explorer, frame, middle
 
-STEPS = 2**15 - 1  # what a number of a vector of length 1 is rounded to, in 16 bits
 NEAR = 2  # patches closer than this are neighbours, which are alike in most photographs
 
 
@@ -80,8 +79,8 @@ def likeness_picker(
         TypeError: an argument is not a tensor.
     """
     maps = {"in the model": tokens} | ({} if control is None else {"in the control": control})
-    sent = {name: _rounded(vectors[:, num_prefix:]) for name, vectors in maps.items()}
-    alike = torch.stack([_cosines(vectors) for vectors in sent.values()], dim=1)
+    sent = {name: rounded(vectors[:, num_prefix:]) for name, vectors in maps.items()}
+    alike = torch.stack([cosines(vectors).float() for vectors in sent.values()], dim=1)
     row, col = middle(grid) if place_in_grid is None else (each - 1 for each in place_in_grid)
     query, label = row * grid[1] + col, labels[0] if labels else "0"
     seen = alike[0, :, query].unflatten(1, grid)
@@ -91,31 +90,14 @@ def likeness_picker(
         kind="likeness",
         grid=list(grid),
         tokens=grid[0] * grid[1],
-        table=_as_bytes(list(sent.values())),
+        table=as_bytes(list(sent.values())),
         limits=[[least, 1.0] for least in alike.flatten(1).amin(dim=1).tolist()],
         names=list(maps),
         choices=[{"label": "image", "options": list(labels or map(str, range(len(images))))}],
         chosen=[0],
         query=query,
-        pictures=[picture_file(image) for image in images],
+        pictures=[picture_file(pixels_of(image)) for image in images],
     )
-
-
-def _rounded(tokens: Tensor) -> Tensor:
-    """Directions as the browser gets them: whole numbers, 16 bits each."""
-    return (STEPS * F.normalize(tokens.double(), dim=-1)).round()
-
-
-def _cosines(rounded: Tensor) -> Tensor:
-    directions = F.normalize(rounded, dim=-1)
-    return (directions @ directions.transpose(-2, -1)).float()
-
-
-def _as_bytes(several: list[Tensor]) -> bytes:
-    """One table of them all; zeros behind the shorter vectors change no cosine."""
-    longest = max(vectors.shape[-1] for vectors in several)
-    filled = [F.pad(vectors, (0, longest - vectors.shape[-1])) for vectors in several]
-    return torch.stack(filled).numpy().astype("<i2").tobytes()
 
 
 def _tell(label: str, alike: Tensor, place: tuple[int, int]) -> str:

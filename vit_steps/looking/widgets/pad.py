@@ -12,10 +12,10 @@ from safetensors.torch import save
 from torch import Tensor
 
 from vit_steps.doors import door, judge, values
+from vit_steps.looking._for_browsers import CIVIDIS
 from vit_steps.looking.attention_maps import attention_rollout
 from vit_steps.looking.plots import plot_attention, plot_image, plot_scores
 from vit_steps.looking.widgets.base import (
-    CIVIDIS,
     HERE,
     STYLE,
     LessonWidget,
