@@ -49,6 +49,10 @@ class Seen(NamedTuple):
         rows = self.attention[:, :, self.shown[some]]
         return _array(rows[..., self.shown])
 
+    def size(self, name: str) -> int:
+        """How many weights all rows of the heads have, or of their mean."""
+        return self.mean.size * (self.attention.shape[1] if name == "heads" else 1)
+
     def rows(self, name: str, which: str) -> np.ndarray:
         """Rows of a map, as they are."""
         some = slice(None) if which == "all" else slice(1)
@@ -112,7 +116,7 @@ def fit(several: Sequence[Seen], num_cls: int, limit: int) -> Fitted:
     """Keep as much as takes at most so many letters of a page."""
     known: dict[tuple[str, Rows], list[tuple[Kept, dict]]] = {}
     for plan in _plans(num_cls):
-        if plan.heads and plan.heads.which == "all" and _hopeless(several, num_cls, plan.heads.bits, limit):
+        if _hopeless(several, num_cls, plan, limit):
             continue
         rows = _named(plan, several[0])
         for name, each in rows.items():
@@ -138,21 +142,26 @@ def _plans(num_cls: int) -> Iterator[Plan]:
     yield Plan(None, None, cls)
 
 
-def _hopeless(several: Sequence[Seen], num_cls: int, bits: int, limit: int) -> bool:
-    """Whether it is known before it is tried that all of every head will not fit."""
+def _hopeless(several: Sequence[Seen], num_cls: int, plan: Plan, limit: int) -> bool:
+    """Whether it is known before it is tried that all rows of the heads, or of their mean, will not fit."""
     room = 8 * limit * 3 / 4
-    if sum(seen.attention.numel() for seen in several) * LEAST_DEFLATED > room:
-        return True
-    return AS_TOLD * sum(_information(seen, num_cls, bits) for seen in several) > room
+    for name, rows in (("heads", plan.heads), ("mean", plan.mean)):
+        if rows and rows.which == "all":
+            if sum(seen.size(name) for seen in several) * LEAST_DEFLATED > room:
+                return True
+            if AS_TOLD * sum(_information(seen, name, num_cls, rows.bits) for seen in several) > room:
+                return True
+    return False
 
 
-def _information(seen: Seen, num_cls: int, bits: int) -> float:
+def _information(seen: Seen, name: str, num_cls: int, bits: int) -> float:
     """About how many bits it takes to tell the levels of all rows, each for itself."""
     some = slice(None, None, max(1, len(seen.shown) // 16))
-    levels = keep(seen.heads(some), bits, num_cls).levels
+    rows = seen.heads(some) if name == "heads" else seen.mean[:, some]
+    levels = keep(rows, bits, num_cls).levels
     shares = np.bincount(levels.ravel()) / levels.size
     shares = shares[shares > 0]
-    return float(-(shares * np.log2(shares)).sum() * seen.attention.numel())
+    return float(-(shares * np.log2(shares)).sum() * seen.size(name))
 
 
 def _named(plan: Plan, seen: Seen) -> dict[str, Rows]:
