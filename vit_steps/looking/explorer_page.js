@@ -35,43 +35,51 @@ function meanOf(rows) {
 // Where only the CLS token's rows are kept, it is the one who asks, whatever is framed.
 const asks = (rows, query) => (rows === "all" ? query : 0);
 
+const isCut = ([, , , end]) => end === 1;
+
 const counted = (number, one) => `${number} ${one}${number === 1 ? "" : "s"}`;
 
 const LOOKS = {
   answer(data, chosen) {
     const rows = data.tables.answer.map((table) => rowIn(table, 0, data));
     const start = `By rollout through all ${counted(data.depth, "block")}, the answer was drawn most from`;
-    return { ...weighed(data, rows), start, asking: undefined, caption: (name) => `what the answer was drawn from ${name}` };
+    const caption = (name) => `what the answer was drawn from ${name}`;
+    return { ...weighed(data, rows, "", isCut(chosen)), start, asking: undefined, caption };
   },
   rollout(data, chosen, query) {
     const asking = asks(data.kept.rollout, query);
     const rows = data.tables.rollout.map((table) => rowIn(table, asking, data));
     const where = `rollout through all ${counted(data.depth, "block")}`;
     const caption = (name) => `what ${shortly(asking, data)} was drawn from ${name}`;
-    return { ...weighed(data, rows, "was drawn most from"), asking, where, caption, note: onlyCls(data.kept.rollout, "rollout") };
+    const note = onlyCls(data.kept.rollout, "rollout");
+    return { ...weighed(data, rows, "was drawn most from", isCut(chosen)), asking, where, caption, note };
   },
-  heads(data, [, block, head], query) {
+  heads(data, chosen, query) {
+    const [, block, head] = chosen;
     const isMean = head === 0;
     const kept = isMean && data.tables.mean ? data.kept.mean : data.kept.heads;
     const asking = asks(kept, query);
     const rows = data.names.map((_, map) => attentionOf(data, map, block, head, asking));
     const where = `block ${block + 1}, ${isMean ? "mean of heads" : `head ${head}`}`;
     const caption = (name) => `where ${shortly(asking, data)} looks ${name}`;
-    return { ...weighed(data, rows), asking, where, caption, note: onlyCls(kept, isMean ? "the mean of heads" : "single heads") };
+    const note = onlyCls(kept, isMean ? "the mean of heads" : "single heads");
+    return { ...weighed(data, rows, "looks most at", isCut(chosen)), asking, where, caption, note };
   },
-  pooling(data, [, , head]) {
+  pooling(data, chosen) {
+    const [, , head] = chosen;
     const rows = data.tables.pooling.map((table) => {
       const all = Array.from({ length: data.heads }, (_, number) => rowIn(table, number, data));
       return head === 0 ? meanOf(all) : all[head - 1];
     });
     const start = `The probe that pools (${head === 0 ? "mean of heads" : `head ${head}`}) looks most at`;
-    return { ...weighed(data, rows), start, asking: undefined, caption: (name) => `where the probe looks ${name}` };
+    const caption = (name) => `where the probe looks ${name}`;
+    return { ...weighed(data, rows, "", isCut(chosen)), start, asking: undefined, caption };
   },
   likeness(data, chosen, query) {
     const rows = data.directions.map((vectors) => cosines(vectors, query, data));
     const limits = rows.map(() => data.limits);
-    const where = `tokens of the last block`;
-    const caption = (name) => `how like ${shortly(query, data)} the others are ${name}`;
+    const where = "tokens of the last block";
+    const caption = (name) => `like ${shortly(query, data)} ${name}`;
     return { ...LIKE, rows, limits, where, caption, tells: (token) => !isNear(token, query, data) };
   },
 };
@@ -92,6 +100,11 @@ function shortly(token, data) {
   return token < data.numCls ? "CLS" : "the framed patch";
 }
 
+// Which of the choices change nothing in a map.
+function idle(map) {
+  return [false, map !== "heads", !["heads", "pooling"].includes(map), map === "likeness"];
+}
+
 async function readPage(given) {
   const tables = {};
   for (const [name, packed] of Object.entries(given.tables)) tables[name] = await Promise.all(packed.map(readTable));
@@ -104,7 +117,7 @@ async function readPage(given) {
     colours: bytesOf(given.colours),
     pictures: [await readPicture(bytesOf(given.picture))],
     kind: { caption: (name) => name, look: (data, chosen, query) => LOOKS[data.maps[chosen[0]]](data, chosen, query) },
-    idle: ([map]) => [false, given.maps[map] !== "heads", !["heads", "pooling"].includes(given.maps[map])],
+    idle: ([map]) => idle(given.maps[map]),
   });
 }
 

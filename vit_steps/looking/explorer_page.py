@@ -23,10 +23,13 @@ from vit_steps.looking._page_words import opening, what_is_kept
 from vit_steps.looking.attention_maps import PREFIX
 from vit_steps.vit import NEEDS, Pool, Trace
 
+Side = int | float
+Box = tuple[Side, Side, Side, Side]
 HERE = Path(__file__).parent
 LIMIT = 3_000_000  # bytes of a page
 FOR_WORDS = 4000  # of them, what the page says of itself
 MOST_DRAWN = 1024  # pixels on the photograph's longer side
+DAZZLES = 3  # times as much as the brightest in fifty
 MAPS = {"answer": "rollout of the answer", "rollout": "rollout", "heads": "attention in a block"}
 MAPS |= {"pooling": "the probe that pools", "likeness": "likeness of tokens"}
 
@@ -94,7 +97,7 @@ def _has_what_is_read(pool: str | None, num_prefix: int, class_token: bool) -> N
 )
 def explorer_page(
     photograph: np.ndarray,
-    box: tuple[float, float, float, float],
+    box: Box,
     grid: tuple[int, int],
     trace: Trace,
     *,
@@ -145,7 +148,7 @@ def explorer_page(
     return page(said=said, data=fixed | _kept(fitted, several[0], num_cls))
 
 
-def _framed(photograph: np.ndarray, box: tuple[float, float, float, float]) -> dict[str, Any]:
+def _framed(photograph: np.ndarray, box: Box) -> dict[str, Any]:
     """The photograph as it is drawn, and the box in its pixels."""
     picture = Image.fromarray(photograph)
     share = min(1, MOST_DRAWN / max(picture.size))
@@ -184,8 +187,16 @@ def _kept(fitted: Fitted, seen: Seen, num_cls: int) -> dict[str, Any]:
     choices = [{"label": "map", "options": [MAPS[name] for name in maps]}]
     choices.append({"label": "block", "options": list(map(str, range(1, depth + 1)))})
     choices.append({"label": "head", "options": ["mean", *each_head]})
-    found = {"maps": maps, "choices": choices, "chosen": [0, depth - 1, 0], "depth": depth, "heads": heads}
+    choices.append({"label": "scale", "options": ["to the brightest patch", "one patch in fifty beyond"]})
+    chosen = [0, depth - 1, 0, int(_is_dazzled(seen, num_cls))]
+    found = {"maps": maps, "choices": choices, "chosen": chosen, "depth": depth, "heads": heads}
     return found | {"tables": fitted.tables, "kept": {name: rows.which for name, rows in fitted.rows.items()}}
+
+
+def _is_dazzled(seen: Seen, num_cls: int) -> bool:
+    """Whether one patch would leave no colour to the others in the view that the page opens with."""
+    row = np.sort((seen.rollout if seen.answer is None else seen.answer)[0, num_cls:])
+    return bool(row[-1] > DAZZLES * row[-1 - len(row) // 50] > 0)
 
 
 def _page(*, title: str, answers: Sequence, opening: str, said: list[str], data: dict) -> str:

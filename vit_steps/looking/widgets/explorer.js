@@ -42,10 +42,14 @@ const smaller = (a, b) => Math.min(a, b);
 const larger = (a, b) => Math.max(a, b);
 
 // One scale for all maps, so that a control that looks nowhere in particular looks so; and a scale of patches,
-// or a CLS token on which everybody stares would leave no colour to the picture.
-function weighed({ numCls }, rows, says = "looks most at") {
-  const most = Math.max(...rows.map((row) => row.subarray(numCls).reduce(larger, 0)));
-  return { rows, limits: rows.map(() => [0, most]), says, write: percent, countsItself: true };
+// or a CLS token on which everybody stares would leave no colour to the picture. Nor does a single patch of that
+// kind, where the scale may be cut: it ends where one patch in fifty lies beyond it.
+function weighed({ numCls }, rows, says = "looks most at", isCut = false) {
+  const patches = rows.map((row) => row.slice(numCls).sort());
+  const endOf = (sorted) => sorted[sorted.length - 1 - (isCut ? Math.floor(sorted.length / 50) : 0)];
+  const [end, most] = [Math.max(...patches.map(endOf)), Math.max(...patches.map((sorted) => sorted.at(-1)))];
+  const limits = rows.map(() => [0, end || most]);
+  return { rows, limits, says, write: percent, countsItself: true, beyond: end && end < most };
 }
 
 async function render({ model, el }) {
@@ -66,7 +70,8 @@ function explore(data, el) {
     page.maps.forEach(({ view, ends, caption }, map) => {
       const [low, high] = seen.limits[map];
       drawView(view, data, picture, (value) => data.colour((value - low) / (high - low || 1)), asking, seen.rows[map]);
-      ends.forEach((label, end) => (label.textContent = seen.write(seen.limits[map][end])));
+      const beyond = ["", seen.beyond ? "≥ " : ""];
+      ends.forEach((label, end) => (label.textContent = beyond[end] + seen.write(seen.limits[map][end])));
       if (seen.caption) caption.textContent = seen.caption(data.names[map]);
     });
     page.selects.forEach((select, number) => (select.disabled = data.idle?.(state.chosen)[number] ?? false));
