@@ -87,7 +87,6 @@ def test_all_rows_are_kept_and_as_near_as_the_page_says(num_prefix, class_token,
         (80_000, {"heads": "all", "mean": "all", "rollout": "all"}),
         (24_000, {"heads": "cls", "mean": "all", "rollout": "all"}),
         (10_000, {"heads": "cls", "rollout": "all"}),
-        (6_500, {"heads": "cls", "rollout": "cls"}),
         (0, {"rollout": "cls"}),
     ],
 )

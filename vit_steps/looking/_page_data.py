@@ -8,14 +8,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vit_steps.looking._for_browsers import few_components
-from vit_steps.looking._kept import Kept, Off, keep, off, pack, read
+from vit_steps.looking._kept import Kept, Off, keep, off, pack, packed, read
 from vit_steps.looking.attention_maps import attention_rollout
 from vit_steps.vit import Trace
 
 TOLERANCE = 0.01  # of a cosine
 MOST_OF_ALL = 0.08  # of the page, for the tokens' components
-LEAST_DEFLATED = 0.25  # bits that a weight takes at least in any attention worth looking at
-AS_TOLD = 0.6  # of the information in single weights is the least that neighbours leave to be told
+SURE = 0.95  # of what some rows foretell, all rows take at least
 BITS = (8, 7, 6, 5, 4, 3)
 # The mean of few-bit rows would be off by more than each, so that it is kept as well: (heads, mean).
 WITH_MEAN = ((8, 8), (7, 7), (6, 7), (5, 6), (4, 6), (3, 6), (3, 5), (3, 4))
@@ -48,10 +47,6 @@ class Seen(NamedTuple):
         """Rows of every head, (depth, heads, rows, tokens); a copy of all may be large."""
         rows = self.attention[:, :, self.shown[some]]
         return _array(rows[..., self.shown])
-
-    def size(self, name: str) -> int:
-        """How many weights all rows of the heads have, or of their mean."""
-        return self.mean.size * (self.attention.shape[1] if name == "heads" else 1)
 
     def rows(self, name: str, which: str) -> np.ndarray:
         """Rows of a map, as they are."""
@@ -143,25 +138,18 @@ def _plans(num_cls: int) -> Iterator[Plan]:
 
 
 def _hopeless(several: Sequence[Seen], num_cls: int, plan: Plan, limit: int) -> bool:
-    """Whether it is known before it is tried that all rows of the heads, or of their mean, will not fit."""
-    room = 8 * limit * 3 / 4
-    for name, rows in (("heads", plan.heads), ("mean", plan.mean)):
-        if rows and rows.which == "all":
-            if sum(seen.size(name) for seen in several) * LEAST_DEFLATED > room:
-                return True
-            if AS_TOLD * sum(_information(seen, name, num_cls, rows.bits) for seen in several) > room:
-                return True
-    return False
+    """Whether some rows foretell that all rows of the heads and of their mean will not fit."""
+    wanted = (("heads", plan.heads), ("mean", plan.mean))
+    tables = [(name, rows.bits) for name, rows in wanted if rows and rows.which == "all"]
+    foretold = sum(_foretold(seen, *table, num_cls) for seen in several for table in tables)
+    return foretold > 0 and SURE * foretold > limit
 
 
-def _information(seen: Seen, name: str, num_cls: int, bits: int) -> float:
-    """About how many bits it takes to tell the levels of all rows, each for itself."""
+def _foretold(seen: Seen, name: str, bits: int, num_cls: int) -> float:
+    """About how many letters all rows of a map will take, by every so many of them."""
     some = slice(None, None, max(1, len(seen.shown) // 16))
     rows = seen.heads(some) if name == "heads" else seen.mean[:, some]
-    levels = keep(rows, bits, num_cls).levels
-    shares = np.bincount(levels.ravel()) / levels.size
-    shares = shares[shares > 0]
-    return float(-(shares * np.log2(shares)).sum() * seen.size(name))
+    return len(packed(keep(rows, bits, num_cls).levels)) * len(seen.shown) / rows.shape[-2]
 
 
 def _named(plan: Plan, seen: Seen) -> dict[str, Rows]:
