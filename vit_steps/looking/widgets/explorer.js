@@ -72,7 +72,7 @@ function explore(data, el) {
       drawView(view, data, picture, (value) => data.colour((value - low) / (high - low || 1)), asking, seen.rows[map]);
       const beyond = ["", seen.beyond ? "≥ " : ""];
       ends.forEach((label, end) => (label.textContent = beyond[end] + seen.write(seen.limits[map][end])));
-      if (seen.caption) caption.textContent = seen.caption(data.names[map]);
+      if (seen.caption) entitle(view, caption, seen.caption(data.names[map]));
     });
     page.selects.forEach((select, number) => (select.disabled = data.idle?.(state.chosen)[number] ?? false));
     page.sentence.textContent = describe(data, seen, asking, state.chosen);
@@ -365,21 +365,27 @@ function addSelects(root, { choices }) {
   return choices.map(({ label, options }) => {
     const select = add(add(controls, "label", { textContent: `${label} ` }), "select");
     options.forEach((option) => add(select, "option", { textContent: option }));
+    select.setAttribute("aria-label", label); // or the options would be read as a part of its name
     return select;
   });
 }
 
 function addView(stage, words, { size: { width, height } }) {
   const figure = add(stage, "figure");
-  const caption = add(figure, "figcaption", { textContent: words });
+  const caption = add(figure, "figcaption");
   const view = add(figure, "canvas");
   const sharpness = window.devicePixelRatio || 1;
   Object.assign(view, { width: Math.round(width * sharpness), height: Math.round(height * sharpness) });
   Object.assign(view.style, { width: `${width}px`, height: `${height}px` });
   view.getContext("2d").scale(sharpness, sharpness);
   view.setAttribute("role", "img");
-  view.setAttribute("aria-label", `${words}: the sentence below tells it`);
+  entitle(view, caption, words);
   return { figure, caption, view };
+}
+
+function entitle(view, caption, words) {
+  caption.textContent = words;
+  view.setAttribute("aria-label", `${words}: the sentence below tells it`);
 }
 
 function addMap(stage, name, data) {
