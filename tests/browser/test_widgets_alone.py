@@ -15,13 +15,7 @@ from PIL import Image
 from vit_steps import ViT, position_similarity
 from vit_steps.looking import widgets
 from vit_steps.looking.attention_maps import attention_rollout
-from vit_steps.looking.widgets import (
-    attention_explorer,
-    digit_pad,
-    likeness_picker,
-    patch_size_slider,
-    position_picker,
-)
+from vit_steps.looking.widgets import attention_explorer, digit_pad, patch_size_slider, position_picker
 
 if lab_driver.missing():
     pytest.skip(lab_driver.missing(), allow_module_level=True)
@@ -457,7 +451,7 @@ MAKERS = {
     "slider": slider,
     "picker": lambda: position_picker(torch.eye(6), (2, 3)),
     "explorer": lambda: attention_explorer(torch.rand(1, 1, 4, 6), torch.full((1, 2, 2, 7, 7), 1 / 7), GRID),
-    "likeness": lambda: likeness_picker(torch.rand(2, 3, 64, 96), torch.rand(2, 24, 5), (4, 6)),
+    "likeness": lambda: widgets.likeness_picker(torch.rand(2, 3, 64, 96), torch.rand(2, 24, 5), (4, 6)),
     "pad": lambda: digit_pad(answer),
     "pad of a model": lambda: digit_pad(vit(), labels="abc"),
 }

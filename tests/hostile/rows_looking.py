@@ -18,6 +18,7 @@ from hostile.kinds import (
     constants,
 )
 from hostile.rows_files import NO_VIT, model
+from hostile.rows_plots import ANSWERS as SCORES
 from hostile.rows_plots import HISTORY, OUTSIDE, PATCH_SIZES
 from hostile.trial import Row
 from vit_steps import lessons
@@ -25,9 +26,10 @@ from vit_steps.lessons.learning import small_cnn
 from vit_steps.lessons.left_out import leave_out
 from vit_steps.looking import attribution, seat, widgets
 from vit_steps.looking.agreement import compare
+from vit_steps.looking.explorer_page import explorer_page
 from vit_steps.looking.removal import removal_curve
 from vit_steps.looking.widgets import base, slider
-from vit_steps.vit import ViT
+from vit_steps.vit import Trace, ViT
 
 ANY = "another shape is another result, and compare says so"
 
@@ -215,6 +217,90 @@ ROWS = {
     ),
 }
 
+
+# The explorer as one file
+
+
+def seen(**other):
+    """A trace of one image: a CLS token, two registers, six patches."""
+    made = Trace(
+        patches=torch.rand(1, 6, 4),
+        with_cls=torch.rand(1, 9, 4),
+        with_position=torch.rand(1, 9, 4),
+        attention=torch.rand(1, 1, 2, 9, 9).softmax(dim=-1),
+        encoded=torch.rand(1, 9, 4),
+        logits=torch.rand(1, 3),
+    )
+    return made._replace(**other)
+
+
+def part(name, make):
+    return Kind(lambda trace: trace._replace(**{name: make(getattr(trace, name))}))
+
+
+TRACES = constants(None, 1, "text", ()) | {
+    "a tuple": Kind(tuple),
+    "of two images": Kind(lambda trace: trace._replace(attention=trace.attention.repeat(2, 1, 1, 1, 1))),
+    "no block": part("attention", lambda weights: weights[:, :0]),
+    "no attention": part("attention", lambda weights: None),
+    "another size": part("attention", lambda weights: weights[..., 1:, 1:]),
+    "NaN": part("attention", lambda weights: weights * float("nan")),
+    "negative": part("attention", lambda weights: -weights),
+    "on meta": part("attention", lambda weights: weights.to("meta")),
+    "whole numbers": part("attention", lambda weights: weights.long()),
+    "tokens too few": part("encoded", lambda tokens: tokens[:, 1:]),
+    "tokens of no width": part("encoded", lambda tokens: tokens[..., :0]),
+    "tokens NaN": part("encoded", lambda tokens: tokens * float("nan")),
+    "a probe of another size": part("pooling", lambda _: torch.rand(1, 2, 1, 5)),
+    "a probe that no pool asks for": part("pooling", lambda _: torch.rand(1, 2, 1, 6)),
+}
+PIXELS = constants(None, 1, "text", [[0]]) | {
+    "a tensor": Kind(torch.from_numpy),
+    "floating point": Kind(lambda pixels: pixels / 255),
+    "grey": Kind(lambda pixels: pixels[..., 0]),
+    "four channels": Kind(lambda pixels: np.concatenate([pixels, pixels[..., :1]], axis=2)),
+    "empty": Kind(lambda pixels: pixels[:0]),
+    "smaller than the box": Kind(lambda pixels: pixels[:3]),
+    "not contiguous": Kind(lambda pixels: np.asfortranarray(pixels), SAME),
+}
+BOXES = constants(None, 1, "text", (0, 0, 6), (0, 0, 7, 4), (-1, 0, 6, 4), (3, 0, 3, 4), (0, 4, 6, 0)) | {
+    "NaN": constant((0, 0, float("nan"), 4)),
+    "words": constant(("0", "0", "6", "4")),
+    "a list": Kind(list, SAME),
+}
+FREE_TEXT = {"''": "no title", "'nonsense'": "any title"}
+
+ROWS |= {
+    "looking.explorer_page.explorer_page": Row(
+        explorer_page,
+        lambda: dict(
+            photograph=np.random.default_rng(0).integers(0, 256, (4, 6, 3), dtype=np.uint8),
+            box=(0.0, 0.0, 6.0, 4.0),
+            grid=(2, 3),
+            trace=seen(),
+            num_prefix=3,
+            answers=[("a", 0.5), ("b", 0.25)],
+            control=seen(),
+            title="a page",
+            pool="cls",
+            class_token=True,
+        ),
+        own={
+            "photograph": PIXELS,
+            "box": BOXES,
+            "trace": TRACES,
+            "control": TRACES,
+            "answers": SCORES,
+            "class_token": constants(None, 1, "text"),
+        },
+        fine={
+            "control": {"None": "no control"},
+            "pool": {"None": "as the trace has it"},
+            "answers": {"[]": "no head"},
+        },
+        skip={"title": FREE_TEXT},
+    ),
+}
 
 # What a model does without some of its tokens, or of its parts
 

@@ -252,11 +252,15 @@ SEEN = pages.made_up(2, 2, GRID)
             dict(box=(0, 0, 33, 24)),
             r"box must lie in the photograph, 0 to 32 and 0 to 24, got \(0, 0, 33, 24\)",
         ),
+        (
+            dict(trace=SEEN._replace(attention=torch.rand(2, 2, 2, 13, 13))),
+            r"trace.attention must have the axes \(1 depth heads tokens tokens\), got shape \(2, 2, 2, 13",
+        ),
         (dict(box=(9, 0, 9, 24)), "box must lie in the photograph"),
         (dict(box=(0, 0, float("nan"), 24)), "each of box .* must be finite, got nan"),
         (
             dict(grid=(4, 4)),
-            r"trace.attention must have the axes \(1 depth heads 17 17\), got shape \(1, 2, 2",
+            r"trace.attention has 13 tokens, num_prefix 1 \+ grid rows 4 \* grid cols 4 is 17",
         ),
         (dict(trace=SEEN._replace(encoded=SEEN.encoded[:, 1:])), "trace.encoded must have the axes"),
         (dict(trace=SEEN._replace(attention=SEEN.attention[:, :0])), "trace.attention is empty"),

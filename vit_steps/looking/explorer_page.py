@@ -51,14 +51,23 @@ def _of_one_image(trace: Trace, control: Trace | None, grid: tuple[int, int], nu
     for name, each in (("trace", trace), ("control", control)):
         if each is None:
             continue
-        tokens = num_prefix + grid[0] * grid[1]
-        judge(f"{name}.attention", each.attention, Float[Tensor, f"1 depth heads {tokens} {tokens}"])
-        judge(f"{name}.encoded", each.encoded, Float[Tensor, f"1 {tokens} dim"])
+        judge(f"{name}.attention", each.attention, Float[Tensor, "1 depth heads tokens tokens"])
+        _as_many_tokens(name, each.attention.shape[-1], grid, num_prefix)
+        judge(f"{name}.encoded", each.encoded, Float[Tensor, f"1 {each.attention.shape[-1]} dim"])
         for part in ("attention", "encoded"):
             if not values.finite(f"{name}.{part}", getattr(each, part)).numel():
                 raise ValueError(f"{name}.{part} is empty: its shape is {tuple(getattr(each, part).shape)}")
         values.between(f"{name}.attention", each.attention, 0, 1)
-        _of_a_probe(name, each, tokens - num_prefix)
+        _of_a_probe(name, each, grid[0] * grid[1])
+
+
+def _as_many_tokens(name: str, tokens: int, grid: tuple[int, int], num_prefix: int) -> None:
+    (rows, cols), needed = grid, num_prefix + grid[0] * grid[1]
+    if tokens != needed:
+        raise ValueError(
+            f"{name}.attention has {tokens} tokens, num_prefix {num_prefix} + grid rows {rows} * "
+            f"grid cols {cols} is {needed}"
+        )
 
 
 def _of_a_probe(name: str, trace: Trace, patches: int) -> None:
@@ -130,7 +139,8 @@ def explorer_page(
         behind_norm: whether ``encoded`` was put through the final norm; the page says so.
 
     Raises:
-        ValueError: "trace.attention must have the axes (1 depth heads 17 17), got shape (2, 4, 4, 17, 17)",
+        ValueError: "trace.attention has 17 tokens, num_prefix 1 + grid rows 3 * grid cols 4 is 13",
+            "trace.attention must have the axes (1 depth heads tokens tokens), got shape (2, 4, 4, 17, 17)",
             "photograph must have the axes (height width 3), got shape (8, 8)", "box must lie in the
             photograph, 0 to 8 and 0 to 6, got (0, 0, 9, 6)", "control and trace must both have pooling, or
             neither", "pool 'cls' reads a CLS token, num_prefix is 0, class_token True".
