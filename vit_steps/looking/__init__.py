@@ -2,7 +2,8 @@
 
 ``agreement`` holds two results against each other (``compare``), ``attention_maps`` lays attention out as
 maps and curves, ``plots`` draws into a matplotlib axes, ``widgets`` has sliders and explorers with the script
-of each beside it, ``png`` packs a figure, and ``lesson.mplstyle`` is how all of it looks:
+of each beside it, ``explorer_page`` makes one file of an explorer, ``png`` packs a figure, and
+``lesson.mplstyle`` is how all of it looks:
 ``plt.style.use("vit_steps.looking.lesson")``.
 
 Import from these modules by name, as in ``from vit_steps.looking.plots import plot_image``: this file loads

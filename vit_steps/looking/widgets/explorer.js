@@ -28,7 +28,7 @@ const KINDS = {
     },
   },
   likeness: {
-    caption: (name) => `how like it the others are ${name}`,
+    caption: (name) => `like the framed patch ${name}`,
     look(data, chosen, query) {
       const rows = data.names.map((_, map) => cosines(vectorsOf(data, map, chosen), query, data));
       const limits = rows.map(() => data.limits[chosen[0]]);

@@ -84,14 +84,15 @@ def likeness_picker(
     row, col = middle(grid) if place_in_grid is None else (each - 1 for each in place_in_grid)
     query, label = row * grid[1] + col, labels[0] if labels else "0"
     seen = alike[0, :, query].unflatten(1, grid)
+    limits = [[least, 1.0] for least in alike.flatten(1).amin(dim=1).tolist()]
     return Explorer(
-        picture=picture_of(_figure(images[0], seen, list(maps), (row, col))),
+        picture=picture_of(_figure(images[0], seen, list(maps), (row, col), limits[0])),
         alt=_tell(label, seen[0], (row, col)),
         kind="likeness",
         grid=list(grid),
         tokens=grid[0] * grid[1],
         table=as_bytes(list(sent.values())),
-        limits=[[least, 1.0] for least in alike.flatten(1).amin(dim=1).tolist()],
+        limits=limits,
         names=list(maps),
         choices=[{"label": "image", "options": list(labels or map(str, range(len(images))))}],
         chosen=[0],
@@ -112,15 +113,17 @@ def _tell(label: str, alike: Tensor, place: tuple[int, int]) -> str:
     )
 
 
-def _figure(image: Tensor, maps: Tensor, names: list[str], place: tuple[int, int]) -> Figure:
+def _figure(
+    image: Tensor, maps: Tensor, names: list[str], place: tuple[int, int], limits: Sequence[float]
+) -> Figure:
     with style.context(STYLE):
         figure = Figure(figsize=(3 * (1 + len(names)) + 0.6, 3.4))
         left, *others = axes = figure.subplots(1, 1 + len(names))
         plot_image(image, left, title="the picture")
         frame(place, left, image.shape[-1] / maps.shape[-1])
         for alike, name, ax in zip(maps, names, others, strict=True):
-            artist = ax.imshow(alike.numpy(), vmin=maps.min().item(), vmax=1)
-            ax.set_title(f"how like it the others\nare {name}")
+            artist = ax.imshow(alike.numpy(), vmin=limits[0], vmax=limits[1])
+            ax.set_title(f"like the framed patch\n{name}")
             ax.axis("off")
             frame(place, ax)
         figure.colorbar(artist, ax=axes, shrink=0.7)
