@@ -2,12 +2,11 @@
 
 import importlib.util
 import re
-import sys
 from base64 import b64decode
 from contextlib import contextmanager
 from io import BytesIO
-from pathlib import Path
 
+import explorer_pages as pages
 import lab_driver
 import numpy as np
 import pytest
@@ -19,9 +18,6 @@ from test_widgets_alone import Said, press
 from vit_steps.looking import explorer_page as module
 from vit_steps.looking.attention_maps import attention_rollout
 from vit_steps.looking.explorer_page import explorer_page
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "looking"))
-import explorer_pages as pages
 
 if lab_driver.missing():
     pytest.skip(lab_driver.missing(), allow_module_level=True)
