@@ -114,6 +114,13 @@ def test_nobody_looks_at_its_code(tmp_path):
     assert not ran.exists()
 
 
+def test_a_part_of_a_larger_tensor_is_read_from_where_it_begins(tmp_path):
+    module = scripted("script")
+    module.visual.proj = torch.nn.Parameter(torch.rand(6, 70).half()[1:, 5:69].T)
+    torch.jit.save(module, tmp_path / "clip.pt")
+    assert the_same(as_it_is(tmp_path / "clip.pt"), dict(module.state_dict()))
+
+
 def test_what_is_tied_is_read_twice(tmp_path):
     module = scripted("script")
     module.visual.ln_pre.weight = module.visual.ln_post.weight
