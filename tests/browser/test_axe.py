@@ -68,11 +68,6 @@ def test_the_live_curve_says_what_it_shows(page):
     assert violations(page, "img") == []
 
 
-@pytest.fixture(scope="module")
-def site(tmp_path_factory):
-    return offline_pages.build("site", tmp_path_factory.mktemp("pages") / "site")
-
-
 @pytest.mark.parametrize("name", ["index", *offline_pages.LESSONS])
 def test_an_exported_page_shuts_nobody_out(browser, site, name):
     with offline_pages.visitor(browser, site) as visit:

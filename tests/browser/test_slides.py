@@ -6,7 +6,7 @@ import pytest
 if lab_driver.missing():
     pytest.skip(lab_driver.missing(), allow_module_level=True)
 
-from offline_pages import LESSONS, build, visitor
+from offline_pages import LESSONS, visitor
 
 every_lesson = pytest.mark.parametrize("name", LESSONS)
 # What stands outside the slide, is wider than its box, or is too small for the back row.
@@ -31,14 +31,9 @@ FAULTS = """
 """
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return build("slides", tmp_path_factory.mktemp("decks") / "slides")
-
-
 @pytest.fixture
-def show(browser, folder):
-    with visitor(browser, folder) as visit:
+def show(browser, site):
+    with visitor(browser, site / "slides") as visit:
 
         def go(name):
             page = visit(name)
@@ -127,8 +122,8 @@ def test_code_that_draws_is_left_out_and_code_that_prints_is_not(show):
     assert "permute(0, 3, 1, 4, 2, 5)" not in text, "their solutions are not"
 
 
-def test_the_front_page_lists_the_decks(show, browser, folder):
-    with visitor(browser, folder) as visit:
+def test_the_front_page_lists_the_decks(show, browser, site):
+    with visitor(browser, site / "slides") as visit:
         page = visit("index")
         links = page.locator("main a").evaluate_all("(all) => all.map((a) => a.getAttribute('href'))")
     assert links == [f"{name}.html" for name in LESSONS]
