@@ -207,9 +207,11 @@ class Lesson:
         open_lesson(page, lab, path.name, cells)
         see_stored_widgets(page, cells, keep)
         see_every_picture(page, cells)
-        if run(page, cells, self.lesson):
-            see_every_picture(page, cells)
+        ran = run(page, cells, self.lesson)
+        see_every_picture(page, cells)
         look_through(page, keep)
+        if not ran:
+            return  # nothing lives in it
         lab_driver.trust(page, path)
         no_traceback(page, path)
         work_every_widget(page, cells, keep)
