@@ -53,7 +53,7 @@ bench: measure
 # The lessons by jupyter execute: nbval kills its kernels before they can say what they ran.
 coverage: measure
 	@$(RUN) -m coverage erase
-	@$(RUN) -m coverage run -m pytest tests -n 2 --dist loadscope --ignore=tests/browser --ignore=tests/benchmarks
+	@$(RUN) -m coverage run -m pytest tests -n 2 --dist loadscope --no-loadscope-reorder --ignore=tests/browser --ignore=tests/benchmarks
 	@$(RUN) -m coverage run -m jupyter execute --timeout=600 $(wildcard notebooks/*.ipynb notebooks/beyond/*.ipynb)
 	@$(RUN) -m coverage combine --quiet
 	@$(RUN) -m coverage report --show-missing --skip-covered --fail-under=98

@@ -45,7 +45,11 @@ OF_PRETRAINED += ("weight_files.WeightFile", "weight_files.open_weights", "weigh
 OF_PRETRAINED += ("unsaid.unsaid_preparation", "weight_files.opener_of", "spelling.unwrap")
 OF_PRETRAINED += ("obstacles.by_keys", "weight_files.shards_of")
 OF_PRETRAINED += tuple(f"architectures.{name}" for name in ("check_known", "check_arguments", "heads_of"))
-OF_PRETRAINED += ("pickles.Limited", "pickles.check_steps", "shapes.check_shapes")
+OF_PRETRAINED += ("architectures.width_of", "open_clip.in_other_words")
+OF_PRETRAINED += ("pickles.Limited", "pickles.check_steps", "pickles.steps_of", "shapes.check_shapes")
+OF_PRETRAINED += tuple(f"archives.{name}" for name in ("members_of", "check_unpacked", "size_of", "fill"))
+OF_PRETRAINED += ("scripted.folder_of_module", "scripted.open_scripted", "scripted.Scripted")
+OF_PRETRAINED += tuple(f"scripted.{name}" for name in ("Global", "Module", "Storage", "Stored"))
 OF_LAYERS = ("PatchEmbed", "Attention", "AttentionPool", "Block", "QuickGELU", "SwiGLU", "GEGLU", "make_mlp")
 OF_PRETRAINED += tuple(
     f"positions.{name}" for name in ("read_positions", "check_angles_fit", "turning", "fit")

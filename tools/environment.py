@@ -34,7 +34,7 @@ PYTHON = os.path.join(VENV, *(("Scripts", "python.exe") if os.name == "nt" else 
 COMMANDS = {
     "lab": "jupyterlab --log-level=WARN --allow-root --ServerApp.root_dir=. "
     "--LabApp.default_url=/lab/tree/notebooks/1_patch_embedding.ipynb",
-    "test": "pytest --nbval -n 2 --dist loadscope",
+    "test": "pytest --nbval -n 2 --dist loadscope --no-loadscope-reorder",
 }
 AGAIN = "run the same command again"
 NOT_FOUND = re.compile(r"satisfies the requirement (\S+) .*\(from versions: (.*)\)")

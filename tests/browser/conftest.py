@@ -24,6 +24,12 @@ def page(browser):
 
 
 @pytest.fixture(scope="session")
+def site(tmp_path_factory):
+    """The folder that `make site` writes, for all tests of a run: nobody changes it."""
+    return offline_pages.build_once(tmp_path_factory.getbasetemp())
+
+
+@pytest.fixture(scope="session")
 def address(tmp_path_factory):
     """The page at_work.html, in a folder of its own."""
     return offline_pages.build_at_work(tmp_path_factory.mktemp("at_work"))

@@ -80,9 +80,34 @@ def open_notebook(page, address: str, name: str) -> None:
 
 def run_all(page, timeout: int = 180_000) -> None:
     """Restart the kernel, run every cell, and wait until none is left to run."""
-    for _ in range(3):  # a kernel that is still on its way swallows the command
+
+    def ask() -> None:
         page.click('.lm-MenuBar-item:has-text("Run")')
         page.click('.lm-Menu-item[data-command="runmenu:restart-and-run-all"]')
+
+    _run(page, ask, timeout)
+
+
+def run_above(page, cell, timeout: int = 180_000) -> None:
+    """Restart the kernel, run all cells above one of words, and wait until none is left to run."""
+
+    def ask() -> None:
+        cell.scroll_into_view_if_needed()
+        cell.click(position={"x": 4, "y": 4})
+        _command(page, "Restart Kernel and Run up to Selected Cell", "notebook:restart-and-run-to-selected")
+
+    _run(page, ask, timeout)
+
+
+def _command(page, words: str, command: str) -> None:
+    page.keyboard.press("Control+Shift+C")
+    page.fill(".lm-CommandPalette-input >> visible=true", words)
+    page.click(f'.lm-CommandPalette-item[data-command="{command}"]')
+
+
+def _run(page, ask, timeout: int) -> None:
+    for _ in range(3):  # a kernel that is still on its way swallows the command
+        ask()
         page.click(".jp-Dialog button.jp-mod-accept")
         if _came(page, WAITING, 20_000):  # the numbers of a stored lesson are those of an earlier run
             break
@@ -93,9 +118,7 @@ def run_all(page, timeout: int = 180_000) -> None:
 
 def trust(page, notebook: Path) -> None:
     """Sign the notebook, as a reader does who has looked through it; JupyterLab saves it, too."""
-    page.keyboard.press("Control+Shift+C")
-    page.fill(".lm-CommandPalette-input >> visible=true", "Trust Notebook")
-    page.click('.lm-CommandPalette-item[data-command="notebook:trust"]')
+    _command(page, "Trust Notebook", "notebook:trust")
     with _written(page, notebook):
         page.click(".jp-Dialog button.jp-mod-accept")
     page.wait_for_selector('.jp-StatusItem-trust[title^="Notebook trusted"]')

@@ -1,10 +1,13 @@
 """Build the lessons' pages and open them from their folder, in a browser that must not ask the network."""
 
 import importlib
+import os
 import subprocess
 import sys
 from contextlib import contextmanager
 from pathlib import Path
+
+from filelock import FileLock
 
 ROOT = Path(__file__).parent.parent.parent
 LESSONS = sorted(
@@ -13,9 +16,14 @@ LESSONS = sorted(
 ALL_AWAKE = "[...document.querySelectorAll('[data-live]')].every((widget) => widget.matches('.awake'))"
 
 
-def build(what: str, out: Path) -> Path:
-    command = [sys.executable, str(ROOT / "tools" / "export.py"), what, "--out", str(out)]
-    subprocess.run(command, check=True, timeout=300)
+def build_once(temporary: Path) -> Path:
+    """What `make site` writes, slides and all: the first worker that asks builds it, the others wait."""
+    shared = temporary.parent if "PYTEST_XDIST_WORKER" in os.environ else temporary
+    out = shared / "site"
+    with FileLock(shared / "site.lock"):
+        if not out.exists():
+            command = [sys.executable, str(ROOT / "tools" / "export.py"), "site", "--out", str(out)]
+            subprocess.run(command, check=True, timeout=300)
     return out
 
 

@@ -8,7 +8,7 @@ import pytest
 if lab_driver.missing():
     pytest.skip(lab_driver.missing(), allow_module_level=True)
 
-from offline_pages import LESSONS, build, visitor
+from offline_pages import LESSONS, visitor
 
 PAGES = ["index", *LESSONS]
 WIDGETS = {"2_cls_token": 0, "5_classification": 2, "a_looking_inside": 0}
@@ -16,14 +16,9 @@ every_page = pytest.mark.parametrize("name", PAGES)
 every_lesson = pytest.mark.parametrize("name", LESSONS)
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return build("site", tmp_path_factory.mktemp("pages") / "site")
-
-
 @pytest.fixture
-def visit(browser, folder):
-    with visitor(browser, folder) as go:
+def visit(browser, site):
+    with visitor(browser, site) as go:
         yield go
 
 
@@ -64,14 +59,14 @@ def test_every_picture_says_what_it_shows(visit, name):
 
 
 @every_page
-def test_every_link_inside_the_folder_leads_somewhere(visit, folder, name):
+def test_every_link_inside_the_folder_leads_somewhere(visit, site, name):
     page = visit(name)
     links = page.locator("a").evaluate_all("(all) => all.map((a) => a.getAttribute('href'))")
     inside = [link for link in links if not link.startswith("https:")]
     assert len(inside) > 5
     for link in inside:
         file, _, anchor = link.partition("#")
-        there = folder / (file or f"{name}.html")
+        there = site / (file or f"{name}.html")
         assert there.exists(), link
         assert not anchor or there.read_text(encoding="utf-8").count(f' id="{anchor}"') == 1, link
 

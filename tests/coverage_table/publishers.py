@@ -233,8 +233,10 @@ def open_clip(folder: Path) -> Saved:
 
 def open_clip_around_timm(folder: Path) -> Saved:
     model, weights = plain()
-    content = before("visual.trunk.", weights) | TEXT
-    return saved(model, pth(content, folder / "open_clip_pytorch_model.bin"), frozenset({"trunk alone"}))
+    model.head.bias.data.zero_()
+    trunk = {key: weight for key, weight in weights.items() if not key.startswith("head.")}
+    content = before("visual.trunk.", trunk) | {"visual.head.proj.weight": weights["head.weight"]} | TEXT
+    return saved(model, pth(content, folder / "open_clip_pytorch_model.bin"))
 
 
 def flax(model: nn.Module, part: str = "posembed_input", numbers: tuple[int, int, int] = (1, 3, 2)) -> dict:

@@ -22,7 +22,7 @@ OBSTACLES = {
     *("norm inside the attention or the MLP", "norms after attention and MLP", "side by side"),
     *("differential attention", "convolutional stem", "no table of positions", "NaFlex"),
     *("several blocks", "detection tokens", "stages", "patches of a video"),
-    *("last norm twice", "marks places", "patches of a spectrogram", "trunk alone"),
+    *("last norm twice", "marks places", "patches of a spectrogram"),
 }
 POOL = 1_000_003  # a prime, so that no row of a matrix begins where another did
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
+from scripted import FORGERIES
 
 from hostile.kinds import FINITE, SAME, Kind, constant, constants, of_tensor
 from hostile.trial import Row
@@ -109,6 +110,16 @@ BAD_WEIGHTS = {
     "long header.safetensors": lambda: (2**62).to_bytes(8, "little") + b"{}",
     "no zip.npz": lambda: b"PK, but no zip",
     "nested.pth": lambda: b"\x80\x02" + b"]" * 3_000_000 + b"a" * 2_999_999 + b".",
+    **{
+        f"scripted, {name}.pt": FORGERIES[name][0]
+        for name in (
+            "code to run",
+            "a module in itself",
+            "modules doubled often",
+            "rows that are one",
+            "no CLIP",
+        )
+    },
     "a FIFO.pth": os.mkfifo if hasattr(os, "mkfifo") else Path.mkdir,
     "a device.npz": lambda path: path.symlink_to("/dev/zero"),
     "in a circle.pt": lambda path: path.symlink_to(path.name),

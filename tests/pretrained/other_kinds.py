@@ -89,10 +89,23 @@ def openai(size: Size, dtype: torch.dtype) -> OtherKind:
     return OtherKind(kind.module, weights | {"logit_scale": torch.ones(())})
 
 
+def timm_in_open_clip(size: Size, dtype: torch.dtype) -> OtherKind:
+    """timm's names behind a prefix, and a projection in the place of its head."""
+    from references import timm_vit
+
+    reference = timm_vit(size, dtype)
+    weights = {f"visual.trunk.{key}": weight for key, weight in reference.weights.items()}
+    projection = weights.pop("visual.trunk.head.weight")
+    del weights["visual.trunk.head.bias"]
+    weights |= {"visual.head.proj.weight": projection, "logit_scale": torch.ones(())}
+    return OtherKind(reference.module, weights)
+
+
 BUILDERS: dict[str, Callable[[Size, torch.dtype], OtherKind]] = {
     "DINOv3": metas_dinov3,
     "Hugging Face's DINOv3": dinov3,
     "Hugging Face's CLIP": clip,
     "Hugging Face's SigLIP": siglip,
     "OpenAI's CLIP": openai,
+    "timm inside open_clip": timm_in_open_clip,
 }

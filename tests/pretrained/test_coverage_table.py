@@ -54,7 +54,7 @@ def test_a_class_of_transformers_loads_or_is_refused_for_what_it_is(tmp_path, na
     assert {way: verdict.kind for way, verdict in verdicts.items()} == {"config": expected, "bare": expected}
 
 
-PUBLISHED = {"open_clip around timm": TRUE, "big_vision's SigLIP": TRUE, "open_clip": SAID}
+PUBLISHED = {"big_vision's SigLIP": TRUE, "open_clip": SAID}
 
 
 @pytest.mark.parametrize("name", [name for name in publishers.PUBLISHERS if name != "DINOv2 giant"])

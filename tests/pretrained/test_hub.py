@@ -166,6 +166,21 @@ def test_a_name_is_fetched_with_what_stands_beside_it(online, name):
     assert (loaded.preprocess.mean is None) == (name == "somebody/old")
 
 
+def test_a_model_of_open_clip_is_fetched_with_its_config(online, hub, tmp_path):
+    folder = tmp_path / "hub" / "open_clip"
+    folder.mkdir()
+    weights = {
+        f"visual.trunk.{name}": each for name, each in online.state_dict().items() if "head" not in name
+    }
+    save_file(weights, folder / "open_clip_model.safetensors")
+    vision = {"image_size": 40, "timm_model_name": "vit_wonderful_patch8_40", "timm_pool": "token"}
+    (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": {"vision_cfg": vision}}))
+    with pytest.raises(
+        ValueError, match=r"open_clip_config\.json: the architecture 'vit_wonderful_patch8_40' is none"
+    ):
+        load_pretrained("somebody/open_clip")
+
+
 def test_what_the_hub_does_not_have_is_named(online, hub, tmp_path):
     with pytest.raises(FileNotFoundError) as caught:
         load_pretrained("somebody/else")
@@ -173,7 +188,10 @@ def test_what_the_hub_does_not_have_is_named(online, hub, tmp_path):
     (tmp_path / "hub" / "bare").mkdir()
     with pytest.raises(FileNotFoundError) as caught:
         load_pretrained("somebody/bare")
-    files = "model.safetensors, model.safetensors.index.json, pytorch_model.bin, pytorch_model.bin.index.json"
+    files = (
+        "model.safetensors, model.safetensors.index.json, pytorch_model.bin, pytorch_model.bin.index.json, "
+    )
+    files += "open_clip_model.safetensors, open_clip_pytorch_model.bin"
     assert str(caught.value) == f"somebody/bare has no file with weights on the Hub ({files})"
 
 

@@ -1,8 +1,11 @@
 """What a loaded model holds is its own: nothing that happens to the file reaches it."""
 
+import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -25,18 +28,28 @@ SAVERS = {
 }
 SUFFIX = {"odd places": "odd.safetensors", "own": "own.safetensors"}
 
+# Each in a process of its own, which may die; all of them have imported torch once.
 HELD = """
-import os, sys, torch
+import json, os, sys, torch
 from vit_steps.pretrained import load_pretrained
-path, harm = sys.argv[1:]
-model = load_pretrained(path).model
-image = torch.full((1, 3, *model.image_size), 0.3)
-before = model(image)
-size = os.path.getsize(path)
-with open(path, "r+b") as file:
-    file.truncate(0) if harm == "cut" else file.write(os.urandom(size))
-print(torch.equal(model(image), before), os.path.basename(path) in open("/proc/self/maps").read())
+
+def hold(path, harm):
+    model = load_pretrained(path).model
+    image = torch.full((1, 3, *model.image_size), 0.3)
+    before = model(image)
+    size = os.path.getsize(path)
+    with open(path, "r+b") as file:
+        file.truncate(0) if harm == "cut" else file.write(os.urandom(size))
+    is_mapped = os.path.basename(path) in open("/proc/self/maps").read()
+    print(torch.equal(model(image), before), is_mapped, end=" ", flush=True)
+
+for path, harm in json.loads(sys.argv[1]):
+    if not (child := os.fork()):
+        hold(path, harm)
+        os._exit(0)
+    print(os.waitpid(child, 0)[1], flush=True)
 """
+HARMS = ("cut", "overwritten")
 
 
 def _saved(tmp_path: Path, name: str) -> tuple[ViT, Path]:
@@ -45,13 +58,22 @@ def _saved(tmp_path: Path, name: str) -> tuple[ViT, Path]:
     return model.eval(), path
 
 
+@pytest.fixture(scope="module")
+def held(tmp_path_factory):
+    """What became of a model whose file was harmed: (name, harm) -> same answers, file in memory, exit."""
+    cases = {(name, harm): tmp_path_factory.mktemp("held") for name in SAVERS for harm in HARMS}
+    asked = [(str(_saved(folder, name)[1]), harm) for (name, harm), folder in cases.items()]
+    command = [sys.executable, "-c", HELD, json.dumps(asked)]
+    ran = subprocess.run(command, capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr
+    return dict(zip(cases, ran.stdout.splitlines(), strict=True))
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-@pytest.mark.parametrize("harm", ["cut", "overwritten"])
+@pytest.mark.parametrize("harm", HARMS)
 @pytest.mark.parametrize("name", SAVERS)
-def test_a_file_that_is_cut_or_overwritten_changes_nothing_and_kills_nobody(tmp_path, name, harm):
-    _, path = _saved(tmp_path, name)
-    ran = subprocess.run([sys.executable, "-c", HELD, path, harm], capture_output=True, text=True)
-    assert (ran.returncode, ran.stdout.strip()) == (0, "True False"), ran.stderr
+def test_a_file_that_is_cut_or_overwritten_changes_nothing_and_kills_nobody(held, name, harm):
+    assert held[name, harm] == "True False 0"
 
 
 @pytest.mark.parametrize("name", SAVERS)
@@ -100,33 +122,41 @@ def test_tensors_that_shared_their_memory_do_so_no_more(tmp_path):
 
 # A save that is killed between its files.
 
+# For each line that comes, a process that saves until it is killed; all of them have imported torch once.
 KILLED = """
-import itertools, sys, torch
+import itertools, os, sys, torch
 from vit_steps.pretrained import Preprocess, save_hugging_face
 from vit_steps.vit import ViT
-for number in itertools.count(1):
-    size = dict(image_size=8, patch_size=4, dim=8, depth=1, num_heads=2, mlp_dim=8, num_classes=2)
-    model = ViT(**size)
-    torch.nn.init.constant_(model.head.bias, number)
-    preprocess = Preprocess((8, 8), (number / 1e6,) * 3, (0.5,) * 3) if number % 3 else None
-    save_hugging_face(model, sys.argv[1], labels=[f"{number}", f"{number} too"], preprocess=preprocess)
-    if number == 1:
-        print("there is a folder from now on", flush=True)
+
+def save_for_ever(folder):
+    for number in itertools.count(1):
+        size = dict(image_size=8, patch_size=4, dim=8, depth=1, num_heads=2, mlp_dim=8, num_classes=2)
+        model = ViT(**size)
+        torch.nn.init.constant_(model.head.bias, number)
+        preprocess = Preprocess((8, 8), (number / 1e6,) * 3, (0.5,) * 3) if number % 3 else None
+        save_hugging_face(model, folder, labels=[f"{number}", f"{number} too"], preprocess=preprocess)
+        if number == 1:
+            print(os.getpid(), flush=True)  # there is a folder from now on
+
+for _ in sys.stdin:
+    if not (child := os.fork()):
+        save_for_ever(sys.argv[1])
+    print("ended by signal", os.waitpid(child, 0)[1], flush=True)
 """
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs a process that can be doubled")
 def test_a_save_that_is_killed_leaves_one_model_or_is_refused(tmp_path):
     kills = int(os.environ.get("VIT_STEPS_KILLS", "8"))
-    found = {"whole": 0, "refused": 0}
-    for each in range(kills):
-        run = subprocess.Popen([sys.executable, "-c", KILLED, tmp_path / "vit"], stdout=subprocess.PIPE)
-        run.stdout.readline()
-        with pytest.raises(subprocess.TimeoutExpired):
-            run.wait(0.05 + 0.4 * (each * 0.618 % 1))
-        run.kill()
-        run.wait()
-        run.stdout.close()
-        found[_state(tmp_path / "vit")] += 1
+    found, command = {"whole": 0, "refused": 0}, [sys.executable, "-c", KILLED, tmp_path / "vit"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as nursery:
+        for each in range(kills):
+            print(file=nursery.stdin, flush=True)
+            child = int(nursery.stdout.readline())
+            time.sleep(0.05 + 0.4 * (each * 0.618 % 1))
+            os.kill(child, signal.SIGKILL)
+            assert nursery.stdout.readline() == f"ended by signal {signal.SIGKILL.value}\n"
+            found[_state(tmp_path / "vit")] += 1
     print(found)
     assert sum(found.values()) == kills
 

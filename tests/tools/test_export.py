@@ -321,6 +321,23 @@ def test_a_site_is_replaced_with_all_that_is_in_it(export, small_site, tmp_path,
     assert capsys.readouterr().out.endswith("index.html\n")
 
 
+def test_slides_alone_are_what_a_site_has_of_them(export, monkeypatch, tmp_path):
+    """The tests in the browser look at the slides of a site; `make slides` calls the same function."""
+    built = []
+
+    def build_slides(folder, lessons):
+        folder.mkdir(exist_ok=True)
+        built.append((folder.name, len(lessons)))
+
+    monkeypatch.setattr(export, "build_slides", build_slides)
+    monkeypatch.setattr(export.at_work, "page", lambda env: "")
+    monkeypatch.setattr(export.Lesson, "live", {})
+    export.main(["slides", "--out", str(tmp_path / "slides")])
+    export.main(["site", "--out", str(tmp_path / "site")])
+    assert [number for _, number in built] == [6, 6]
+    assert (tmp_path / "site" / "slides").is_dir()
+
+
 def test_a_folder_of_other_things_is_not_replaced(export, small_site, tmp_path, capsys):
     (tmp_path / "thesis.tex").write_text("precious")
     with pytest.raises(SystemExit):

@@ -1,10 +1,10 @@
 """Weights that others trained: found, read, spelled as timm spells them, put into a ViT, and saved again.
 
 ``load_pretrained`` in ``loading`` goes through the room in this order: ``finding`` (a file, a folder, or
-through ``hub`` a name on the Hugging Face Hub), ``weight_files`` and ``pickles`` (what is in the file),
-``configs`` (what stands beside it), ``architectures`` (which models are this function, by name) and ``seals``
-(whether both are what was saved), ``spelling`` by the tables in ``dialects`` and ``obstacles``, ``shapes``,
-and ``unsaid`` (how images are prepared where nothing says it).
+through ``hub`` a name on the Hugging Face Hub), ``weight_files``, ``archives``, ``pickles`` and ``scripted``
+(what is in the file), ``configs`` and ``open_clip`` (what stands beside it), ``architectures`` (which models
+are this function, by name) and ``seals`` (whether both are what was saved), ``spelling`` by the tables in
+``dialects`` and ``obstacles``, ``shapes``, and ``unsaid`` (how images are prepared where nothing says it).
 ``saving`` is the way back. Nothing that is read can run code, nothing is loaded in part, and no number is
 read before all shapes fit.
 """

@@ -216,7 +216,15 @@ def check_arguments(arguments: dict[str, Any]) -> None:
 
 def heads_of(config: dict[str, Any]) -> int | None:
     """Give the heads of a model of timm's as it is published; None for another width."""
-    name = str(config.get("architecture"))
-    words = (name, *reversed(name.split("_")))
-    dim, heads = next((TIMM_HEADS[word] for word in words if word in TIMM_HEADS), (None, None))
+    dim, heads = _published(config.get("architecture"))
     return heads if dim == config.get("num_features") else None
+
+
+def width_of(architecture: object) -> int | None:
+    """Give the width of a model of timm's as it is published; None where its name is not known here."""
+    return _published(architecture)[0]
+
+
+def _published(architecture: object) -> tuple[int | None, int | None]:
+    words = (str(architecture), *reversed(str(architecture).split("_")))
+    return next((TIMM_HEADS[word] for word in words if word in TIMM_HEADS), (None, None))

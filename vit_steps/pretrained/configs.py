@@ -20,6 +20,8 @@ from vit_steps.pretrained.architectures import (
     check_known,
     heads_of,
 )
+from vit_steps.pretrained.open_clip import CONFIG as OPEN_CLIP
+from vit_steps.pretrained.open_clip import in_other_words
 from vit_steps.pretrained.preprocess import INTERPOLATIONS, MODES
 from vit_steps.pretrained.rotary import Rotary
 from vit_steps.pretrained.seals import check_beside, read_own_header
@@ -104,6 +106,9 @@ def read_facts(path: Path, metadata: dict[str, str]) -> Facts:
     if own.get("kind") == "model":
         with _as_configs_are(path):
             return _own_facts(own.get("config", {}), own.get("notes", {}))
+    if not own and (config := _open_clip_beside(path)):
+        with _as_configs_are(path.with_name(OPEN_CLIP)):
+            return _open_clip_facts(in_other_words(config))
     config, processor = (_read_beside(path.with_name(name)) for name in (CONFIG, PROCESSOR))
     check_beside(path, own, {CONFIG: config, PROCESSOR: processor})
     if config and ("architecture" in config or "pretrained_cfg" in config):
@@ -134,6 +139,20 @@ def _as_configs_are(path: Path) -> Iterator[None]:
 
 def _read_beside(path: Path) -> dict[str, Any] | None:
     return read_json(path) if os.path.lexists(path) else None
+
+
+def _open_clip_beside(path: Path) -> dict[str, Any] | None:
+    """A folder may hold a model as open_clip saves it and as transformers does: a file says whose it is."""
+    is_theirs = path.name.startswith("open_clip") or not os.path.lexists(path.with_name(CONFIG))
+    return _read_beside(path.with_name(OPEN_CLIP)) if is_theirs else None
+
+
+def _open_clip_facts(config: dict) -> Facts:
+    facts = _timm_facts(config) if "architecture" in config else _hugging_face_facts(config, {})
+    said = facts.kind if config.get("global_pool", True) else {}  # an empty word leaves it to the model
+    kind = said | {name: how for name, how in facts.kind.items() if name != "pool"}
+    preprocess = _timm_preprocess(config["pretrained_cfg"])
+    return facts._replace(kind=kind, preprocess=preprocess, labels=[], resized_like="timm")
 
 
 def _own_facts(config: dict, notes: dict) -> Facts:

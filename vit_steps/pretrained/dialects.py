@@ -216,11 +216,21 @@ BIG_VISION = GOOGLE._replace(
     cls_row=False,
 )
 
+TIMM_IN_OPEN_CLIP = TIMM._replace(
+    name="timm inside open_clip",
+    stem={f"visual.trunk.{name}": part for name, part in _TIMM_STEM.items() if part != "head"}
+    | {"visual.head.proj": "head"},
+    block=_TIMM_BLOCK | _LAYER_SCALE,
+    blocks=("visual.trunk.blocks.",),
+    unused=OPENAI.unused,
+    is_projection=True,
+)
+
 # Where two know as many keys, the first counts.
 DIALECTS = (
     *(TIMM, HUGGING_FACE, TORCHVISION, GOOGLE),
     *(LAYER_SCALE, DINOV2, MAE, HUGGING_FACE_DINOV2, BIG_VISION),
-    *(DINOV3, HUGGING_FACE_DINOV3, HUGGING_FACE_CLIP, SIGLIP, OPENAI),
+    *(DINOV3, HUGGING_FACE_DINOV3, HUGGING_FACE_CLIP, SIGLIP, OPENAI, TIMM_IN_OPEN_CLIP),
 )
 FLAX = (GOOGLE, BIG_VISION)
 

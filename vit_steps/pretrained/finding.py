@@ -12,6 +12,7 @@ from vit_steps.pretrained.weight_files import OPENERS, opener_of
 FIRST = (
     *("model.safetensors", "model.safetensors.index.json"),
     *("pytorch_model.bin", "pytorch_model.bin.index.json"),
+    *("open_clip_model.safetensors", "open_clip_pytorch_model.bin"),
 )
 HUB_NAME = r"[A-Za-z0-9][\w.-]*/[\w.-]+"
 

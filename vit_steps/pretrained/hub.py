@@ -2,11 +2,13 @@
 
 from pathlib import Path
 
+from vit_steps.pretrained.open_clip import CONFIG as OPEN_CLIP
 from vit_steps.pretrained.weight_files import INDEX, shards_of
 
 WEIGHTS = (
     *("model.safetensors", "model.safetensors.index.json"),
     *("pytorch_model.bin", "pytorch_model.bin.index.json"),
+    *("open_clip_model.safetensors", "open_clip_pytorch_model.bin"),
 )
 FILES = ("config.json", "preprocessor_config.json", *WEIGHTS)  # weights last
 PATIENCE = 2  # seconds
@@ -28,6 +30,8 @@ def download(name: str) -> Path:
         if path and path.name.endswith(INDEX):
             for shard in shards_of(path):
                 _fetch(name, shard, online)
+        if path and path.name.startswith("open_clip"):
+            _fetch(name, OPEN_CLIP, online)
         if path and path.name in WEIGHTS:
             return path
     if online:

@@ -65,16 +65,18 @@ def load_pretrained(
 ) -> Pretrained:
     """Load a Vision Transformer that somebody trained: weights, preparation of images, and class names.
 
-    What the weights do not show is read from the ``config.json`` beside them (timm's or Hugging Face's).
-    A model of another function is refused by its name, for some of what makes it so leaves no key. Without
-    a config, heads are taken to be 64 wide, the image to be square, and epsilon to be the library's own:
-    what is assumed is warned of, and stands in the result's ``assumed``. Images are as large as the processor
-    beside the weights makes them, as in transformers' pipeline, even if ``config.json`` names another size.
+    What the weights do not show is read from the ``config.json`` beside them (timm's or Hugging Face's), or
+    from open_clip's ``open_clip_config.json``. A model of another function is refused by its name, for some
+    of what makes it so leaves no key. Without a config, heads are taken to be 64 wide, the image to be
+    square, and epsilon to be the library's own: what is assumed is warned of, and stands in the result's
+    ``assumed``. Images are as large as the processor beside the weights makes them, as in transformers'
+    pipeline, even if ``config.json`` names another size.
 
     Args:
-        source: a ``.safetensors``, ``.npz``, ``.pth``, ``.pt``, ``.bin``, ``.ckpt`` or ``.pth.tar`` file, a
-            folder with one, the index of several (``model.safetensors.index.json``), or "owner/name" on the
-            Hugging Face Hub, which is downloaded once and then read from its cache.
+        source: a ``.safetensors``, ``.npz``, ``.pth``, ``.pt`` (also OpenAI's CLIP, which torch.jit saved),
+            ``.bin``, ``.ckpt`` or ``.pth.tar`` file, a folder with one, the index of several
+            (``model.safetensors.index.json``), or "owner/name" on the Hugging Face Hub, which is downloaded
+            once and then read from its cache.
         num_heads: for weights that do not tell.
         image_size: in pixels, when another one is wanted. Where it is not what the weights were made for, the
             position table is resized as the library does it that the weights come from.

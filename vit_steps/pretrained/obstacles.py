@@ -10,6 +10,7 @@ from collections.abc import Collection
 MAP = "pooling by attention"
 PROBE_HEADS = "pooling by attention with other heads than the blocks have, or over all tokens"
 PRE_LOGITS = "a layer between the class token and the head"
+LAYERS_BEHIND = "a projection of several layers"
 SUB_NORM = "a norm inside the attention or the MLP"
 POST_NORM = "norms after attention and MLP, where this ViT has them before"
 NO_NORM = "no norm after the last block"
@@ -51,6 +52,7 @@ BY_KEY = {
     r"self_attn\.projection": TWICE,
     SIDE_BY_SIDE: PARALLEL,
     r"^embeds\.": NAFLEX,
+    r"visual\.head\.mlp\.": LAYERS_BEHIND,
 }
 # What the lack of a key tells.
 BY_LACK = {
@@ -61,7 +63,6 @@ BY_LACK = {
 }
 # Spellings that no dialect reads, whose ViTs are another function: refused by what they are.
 FOREIGN = {
-    r"visual\.trunk\.": "a model of timm inside of open_clip: save its trunk alone",
     r"(attention|attn_pool|head)\.probe|head\.probe|MAPHead": MAP,
     r"self_attn\.projection": f"BLIP: {TWICE}",
     r"relative_position|rel_pos_[hw]": RELATIVE,

@@ -48,16 +48,27 @@ class Limited:
         return content
 
 
+def steps_of(file: BufferedIOBase, pickles: int = 1) -> Iterator[tuple[str, object]]:
+    """Give the steps of so many pickles, one after another, each with its argument.
+
+    Raises:
+        ValueError: "it describes its tensors in more than 300,000 steps", "it has more than 8,388,608 bytes",
+            or it is no pickle.
+    """
+    for number, step in enumerate(_steps(Limited(file, MOST_BYTES), pickles)):
+        if number == MOST_STEPS:
+            raise ValueError(f"it describes its tensors in more than {MOST_STEPS:,} steps")
+        yield step
+
+
 def check_steps(file: BufferedIOBase, pickles: int = 1) -> None:
     """Read through so many pickles, one after another, and take none of their steps.
 
     Raises:
         ValueError: "it asks for GLOBAL os mkdir, ...", or it is longer than any file of weights, or is none.
     """
-    limited, nesting = Limited(file, MOST_BYTES), _Nesting()
-    for number, (name, argument) in enumerate(_steps(limited, pickles)):
-        if number == MOST_STEPS:
-            raise ValueError(f"it describes its tensors in more than {MOST_STEPS:,} steps")
+    nesting = _Nesting()
+    for name, argument in steps_of(file, pickles):
         nesting.look_at(name, argument)
         if name in ("GLOBAL", "INST", "STACK_GLOBAL") and not _is_needed(argument):
             raise ValueError(f"Unsupported global: GLOBAL {str(argument).replace(' ', '.'):.80}")

@@ -43,13 +43,14 @@ def to_timm(state_dict: Mapping[str, Tensor | np.ndarray]) -> dict[str, Tensor]:
     """Spell the weights of a ViT as timm does, whichever library they come from; every key is accounted for.
 
     Understood are timm (with DeiT, DINO, iBOT, MoCo v3 and MAE), Hugging Face (in memory and on disk),
-    torchvision, the ``.npz`` of Google and of big_vision, DINOv2 and DINOv3, CLIP and SigLIP. What changes
-    besides the names stands in :mod:`vit_steps.pretrained.rewriting`: Google's matrices are transposed,
-    query, key and value become one ``qkv``, a gate and what it lets through one ``fc1``, the two heads of a
-    distilled DeiT one, layer scale is multiplied into the two matrices before it, and a bias that no block
-    has becomes zeros, which is the same function. What training puts before every key ("module.",
-    "backbone.") goes. Left out is what no class score ever reads: a pooler, a mask token, MAE's decoder,
-    CLIP's text half, the student beside a teacher, and the heads that they were trained by.
+    torchvision, the ``.npz`` of Google and of big_vision, DINOv2 and DINOv3, CLIP and SigLIP, and a model of
+    timm inside open_clip. What changes besides the names stands in :mod:`vit_steps.pretrained.rewriting`:
+    Google's matrices are transposed, query, key and value become one ``qkv``, a gate and what it lets through
+    one ``fc1``, the two heads of a distilled DeiT one, layer scale is multiplied into the two matrices before
+    it, and a bias that no block has becomes zeros, which is the same function. What training puts before
+    every key ("module.", "backbone.") goes. Left out is what no class score ever reads: a pooler, a mask
+    token, MAE's decoder, CLIP's text half, the student beside a teacher, and the heads that they were trained
+    by.
 
     Args:
         state_dict: name -> tensor or array, as ``model.state_dict()`` or a file has it.

@@ -3,7 +3,6 @@
 import math
 import re
 import zipfile
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from io import BufferedReader
@@ -16,16 +15,16 @@ from torch import Tensor
 
 from vit_steps.files.reading import (
     MOST_JSON,
-    MOST_TENSORS,
     open_file,
     open_safetensors,
     parse_json,
     shown,
 )
+from vit_steps.pretrained.archives import check_unpacked, fill, members_of, size_of
 from vit_steps.pretrained.dialects import SETS
 from vit_steps.pretrained.pickles import check_steps
+from vit_steps.pretrained.scripted import folder_of_module, open_scripted
 
-MOST_DIRECTORY = 2 * 2**20  # bytes; a zip archive has about 60 for each of its files
 MOST_UNPACKING = 8  # trained weights hardly shrink at all
 SMALL = 16 * 2**20  # bytes that may come of nothing, such as a table of zeros
 MOST_SHARDS = 1000
@@ -169,60 +168,15 @@ def _shape(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
 # Archives of numpy and of torch: both are zip files.
 
 
-def _members(file: BufferedReader) -> list[zipfile.ZipInfo]:
-    """The files in an archive; its directory is not read when it is longer than that of any weights."""
-    zipfile.ZipFile(_Directory(file)).close()
-    file.seek(0)
-    with zipfile.ZipFile(file) as archive:
-        members = archive.infolist()
-    twice = [name for name, count in Counter(each.filename for each in members).items() if count > 1]
-    if twice:
-        raise ValueError(f"it holds {twice[0]!r:.80} twice")
-    return members
-
-
-class _Directory:
-    """The file as zipfile reads its directory: in one piece, which must not be too long."""
-
-    def __init__(self, file: BufferedReader):
-        self.file, self.seek, self.tell = file, file.seek, file.tell
-
-    def read(self, count: int = -1) -> bytes:
-        content = self.file.read(count if 0 <= count <= MOST_DIRECTORY else MOST_DIRECTORY + 1)
-        if len(content) > MOST_DIRECTORY:
-            raise ValueError(f"its directory has more than {MOST_DIRECTORY:,} bytes")
-        return content
-
-    def seekable(self) -> bool:
-        return True
-
-    def close(self) -> None:
-        """The file is still wanted."""
-
-
 def _open_npz(path: Path, file: BufferedReader) -> WeightFile:
     if not zipfile.is_zipfile(file):
         raise ValueError("it is no whole zip archive")
-    members = _members(file)
-    _check_unpacked(members, MOST_UNPACKING * _size(file) + SMALL)
+    members = members_of(file)
+    check_unpacked(members, MOST_UNPACKING * size_of(file) + SMALL)
     archive = zipfile.ZipFile(file)
     arrays = {each.filename.removesuffix(".npy"): _Array.of(archive, each) for each in members}
     shapes = {name: _shape(each.shape, _dtype(each.dtype)) for name, each in arrays.items()}
     return WeightFile(shapes, {}, lambda: {name: each.read(archive) for name, each in arrays.items()})
-
-
-def _check_unpacked(members: list[zipfile.ZipInfo], most: int) -> None:
-    unpacked = sum(each.file_size for each in members)
-    if unpacked > most:
-        raise ValueError(
-            f"it unpacks to {unpacked:,} bytes, at most {most:,} are believed of a file so small"
-        )
-    if len(members) > MOST_TENSORS:
-        raise ValueError(f"it holds {len(members):,} files, at most {MOST_TENSORS:,} are read here")
-
-
-def _size(file: BufferedReader) -> int:
-    return file.seek(0, 2)
 
 
 class _Array(NamedTuple):
@@ -257,18 +211,10 @@ class _Array(NamedTuple):
         array = (tensor.view(torch.int16) if dtype == torch.bfloat16 else tensor).numpy()
         with archive.open(self.member) as file:
             file.read(self.start)
-            _fill(file, memoryview(array.reshape(-1).view(np.uint8)))
+            fill(file, memoryview(array.reshape(-1).view(np.uint8)))
         if not self.dtype.isnative:
             array.byteswap(inplace=True)
         return tensor.permute(*range(tensor.ndim)[::-1]) if self.columns_first else tensor
-
-
-def _fill(file: Any, memory: memoryview) -> None:
-    done = 0
-    while count := file.readinto(memory[done : done + 2**20]):
-        done += count
-    if done < len(memory) or file.read(1):  # at its end the archive compares the check sum
-        raise ValueError("it ends too soon")
 
 
 def _dtype(dtype: np.dtype) -> torch.dtype:
@@ -281,11 +227,20 @@ def _dtype(dtype: np.dtype) -> torch.dtype:
 
 
 def _open_torch(path: Path, file: BufferedReader) -> WeightFile:
-    size = _check_zip(file) if _starts(file, b"PK\x03\x04") else _check_old(file)
+    is_zip = _starts(file, b"PK\x03\x04")
+    if is_zip and (folder := folder_of_module(file)) is not None:
+        return _open_scripted(path, file, folder)
+    size = _check_zip(file) if is_zip else _check_old(file)
     shapes, assumed = _choose(_load(file, "meta"))
     if isinstance(shapes, dict):
         _check_extent(shapes, size)
     return WeightFile(shapes, {}, lambda: _choose(_load(file, "cpu"))[0], assumed)
+
+
+def _open_scripted(path: Path, file: BufferedReader, folder: str) -> WeightFile:
+    scripted = open_scripted(path, file, folder)
+    _check_extent(scripted.shapes, size_of(file))
+    return WeightFile(scripted.shapes, {}, scripted.read)
 
 
 def _starts(file: BufferedReader, magic: bytes) -> bool:
@@ -294,11 +249,11 @@ def _starts(file: BufferedReader, magic: bytes) -> bool:
 
 
 def _check_zip(file: BufferedReader) -> int:
-    members = _members(file)
+    members = members_of(file)
     if any(each.compress_type != zipfile.ZIP_STORED for each in members):
         raise ValueError("it is packed, and torch.save packs nothing")
-    size = _size(file)
-    _check_unpacked(members, size)
+    size = size_of(file)
+    check_unpacked(members, size)
     with zipfile.ZipFile(file) as archive:
         for member in members:
             if member.filename.endswith("data.pkl"):
@@ -311,7 +266,7 @@ def _check_old(file: BufferedReader) -> int:
     """Before torch 1.6: a magic number, a version, a machine, the content, the names of its storages."""
     file.seek(0)
     check_steps(file, pickles=5)
-    return _size(file)
+    return size_of(file)
 
 
 def _load(file: BufferedReader, device: str) -> object:
