@@ -1,0 +1,196 @@
+"""What a trained ViT sees in the three photographs: from its weights, or from the numbers that ship.
+
+What ships holds no weights: tokens in few directions, rows of attention, patterns of kernels, and all of it once
+more of an untrained twin. ``python tools/real_vit.py`` makes the files in ``data/traces``.
+"""
+
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+from vit_steps.data import PHOTOS, load_photo
+from vit_steps.doors import door, values
+from vit_steps.files.reading import read_safetensors
+from vit_steps.looking.attention_maps import kernel_components
+from vit_steps.pretrained import Preprocess, load_pretrained
+from vit_steps.vit import ViT
+
+TRACES = Path(__file__).parents[1] / "data" / "traces"
+SIDE, PHOTO_SIDE = 448, 512  # pixels that the model sees, and of the photograph that they are prepared from
+DIRECTIONS, PATTERNS = 128, 12
+# The same thing at two places of a photograph: (row, column) in patches of 32 x 32, from 1. They were chosen
+# by looking at the photographs alone, before any likeness was drawn.
+PAIRS = {
+    "her face": ("astronaut", (6, 13), (9, 15)),
+    "the suit": ("astronaut", (22, 4), (20, 22)),
+    "the flag": ("astronaut", (3, 2), (13, 3)),
+    "the shuttle": ("astronaut", (10, 27), (4, 31)),
+    "emblem and name tag": ("astronaut", (26, 11), (24, 20)),
+    "the visor": ("astronaut", (25, 24), (30, 30)),
+    "the cat's eyes": ("chelsea", (11, 10), (15, 28)),
+    "its forehead": ("chelsea", (4, 14), (6, 26)),
+    "its cheeks": ("chelsea", (22, 4), (22, 29)),
+    "the cup's rim": ("coffee", (6, 6), (8, 25)),
+    "the coffee": ("coffee", (12, 10), (13, 19)),
+    "the saucer": ("coffee", (20, 4), (20, 29)),
+    "the spoon": ("coffee", (25, 22), (9, 26)),
+    "the table": ("coffee", (3, 2), (31, 31)),
+}
+NEAR = 2  # patches around a place, which are like it because they are near
+
+
+class Sight(NamedTuple):
+    """What one ViT sees in the photographs of ``PHOTOS``.
+
+    Attributes:
+        whose: whose eyes these are, in words.
+        images: the photographs as the model gets them, colours in [0, 1].
+        grid: (rows, cols), counted in patches.
+        tokens: of each patch after the last block and the final norm, scaled to length 1, in the directions
+            that hold most of them: the product of two is their cosine.
+        attention: how much the CLS token looks at each patch, in every block and head.
+        kernels: principal components of the patch embedding, the most variance first.
+        positions: of each patch, the row of the position table, scaled to length 1, in few directions.
+        kept: how much of the tokens this is, in words.
+    """
+
+    whose: str
+    images: Float[Tensor, "images channels height width"]
+    grid: tuple[int, int]
+    tokens: Float[Tensor, "images patches directions"]
+    attention: Float[Tensor, "images depth heads patches"]
+    kernels: Float[Tensor, "patterns channels side side"]
+    positions: Float[Tensor, "patches directions"]
+    kept: str = "computed just now"
+
+
+@door(lambda model: None if model is None else values.path("model", model))
+def load_sights(model: str | os.PathLike | None = None) -> tuple[Sight, Sight]:
+    """What a trained ViT sees in the three photographs, and what its untrained twin sees.
+
+    Args:
+        model: anything that ``load_pretrained`` reads, such as "facebook/dinov2-small" or a folder; without
+            one, what ships is read: no weights and no network are needed.
+
+    Returns:
+        The trained sight and the control's.
+
+    Raises:
+        ValueError: "model has no CLS token whose attention could be shown", "model has no table of positions".
+        TypeError: ``model`` is no path.
+        ConnectionError: the Hub was asked for a name and does not answer.
+    """
+    if model is None:
+        return _unpack("trained"), _unpack("untrained")
+    loaded = load_pretrained(model, image_size=SIDE)
+    twin = twin_of(loaded.model)
+    return see(loaded.model, loaded.preprocess, str(model)), see(twin, loaded.preprocess, "an untrained twin")
+
+
+def twin_of(model: ViT, seed: int = 0) -> ViT:
+    """A ViT of the same sizes as it starts out, the control: torch's global random numbers stay as they are."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return ViT(**model.config).eval()
+
+
+@torch.no_grad()
+def see(model: ViT, preprocess: Preprocess, whose: str) -> Sight:
+    """Show a ViT the three photographs, and keep what the lessons draw of it."""
+    _has_what_is_drawn(model)
+    pixels = [preprocess(load_photo(name, size=PHOTO_SIDE)) for name in PHOTOS]
+    seen = [_tokens_and_attention(model, each) for each in pixels]
+    tokens, attention = (torch.cat(parts) for parts in zip(*seen, strict=True))
+    return Sight(
+        whose=whose,
+        images=torch.cat([preprocess.undo(each) for each in pixels]),
+        grid=model.grid,
+        tokens=in_few_directions(tokens),
+        attention=attention,
+        kernels=kernel_components(model.patch_embed.proj.weight, PATTERNS),
+        positions=in_few_directions(model.pos_embed[:, -model.grid[0] * model.grid[1] :])[0],
+    )
+
+
+def _has_what_is_drawn(model: ViT) -> None:
+    if not model.config["class_token"]:
+        raise ValueError("model has no CLS token whose attention could be shown")
+    if model.pos_embed is None:
+        raise ValueError("model has no table of positions")
+
+
+def _tokens_and_attention(model: ViT, pixels: Tensor) -> tuple[Tensor, Tensor]:
+    """One image at a time: all the attention of a ViT at this size is hundreds of megabytes."""
+    trace = model.trace(pixels)
+    patches = slice(model.num_prefix, None)
+    return model.norm(trace.encoded)[:, patches], trace.attention[:, :, :, 0, patches].clone()
+
+
+def in_few_directions(vectors: Tensor, keep: int = DIRECTIONS) -> Tensor:
+    """Vectors of length 1 in the ``keep`` directions that hold the most of them: cosines stay nearly the same."""
+    unit = F.normalize(vectors.double(), dim=-1)
+    directions = torch.linalg.svd(unit.flatten(0, -2), full_matrices=False).Vh[:keep]
+    return F.normalize(unit @ directions.T, dim=-1).float()
+
+
+def place_of(row: int, col: int, grid: tuple[int, int]) -> int:
+    """Which patch it is, counted from 0, that lies in this row and column, counted from 1."""
+    return (row - 1) * grid[1] + col - 1
+
+
+def share_more_alike(
+    tokens: Float[Tensor, "patches directions"], pair: tuple, grid: tuple[int, int] = (32, 32)
+) -> float:
+    """Of the patches that are not beside the first place, the share that is more like it than the second is.
+
+    0 where the second place is the most alike of all, 0.5 where it is like any other.
+    """
+    _, (row, col), other = pair
+    likeness = F.cosine_similarity(tokens, tokens[place_of(row, col, grid)], dim=1)
+    rows, cols = torch.meshgrid(*(torch.arange(1, side + 1) for side in grid), indexing="ij")
+    far = torch.maximum((rows - row).abs(), (cols - col).abs()).flatten() > NEAR
+    return (likeness[far] > likeness[place_of(*other, grid)]).double().mean().item()
+
+
+def pack(sight: Sight) -> dict[str, Tensor]:
+    """A sight without its images, a byte for most numbers."""
+    peaks = sight.attention.amax(dim=-1, keepdim=True)
+    # The root leaves more steps for the small ones, which are most.
+    steps = (255 * (sight.attention / peaks).sqrt()).round().to(torch.uint8)
+    tokens, positions = pack_signed(sight.tokens), pack_signed(sight.positions)
+    packed = {"tokens": tokens[0], "tokens_step": tokens[1], "attention": steps, "attention_peaks": peaks}
+    packed |= {"positions": positions[0], "positions_step": positions[1], "kernels": sight.kernels.half()}
+    return {name: tensor.contiguous() for name, tensor in packed.items()}
+
+
+def pack_signed(numbers: Tensor) -> tuple[Tensor, Tensor]:
+    """Whole numbers from -127 to 127, and for each place of the last axis what one of them is worth."""
+    step = numbers.abs().flatten(0, -2).amax(dim=0) / 127
+    return (numbers / step).round().to(torch.int8), step
+
+
+def unpack_signed(numbers: Tensor, step: Tensor) -> Tensor:
+    """What :func:`pack_signed` packed, brought back to length 1."""
+    return F.normalize(numbers * step, dim=-1)
+
+
+def _unpack(name: str) -> Sight:
+    packed, said = read_safetensors(TRACES / f"{name}.safetensors")
+    preprocess = Preprocess((SIDE, SIDE), mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225), crop_pct=0.875)
+    pixels = torch.cat([preprocess(load_photo(photo, size=PHOTO_SIDE)) for photo in PHOTOS])
+    rows, cols = map(int, said["grid"].split(" x "))
+    return Sight(
+        whose=said["whose"],
+        images=preprocess.undo(pixels),
+        grid=(rows, cols),
+        tokens=unpack_signed(packed["tokens"], packed["tokens_step"]),
+        attention=(packed["attention"] / 255).square() * packed["attention_peaks"],
+        kernels=packed["kernels"].float(),
+        positions=unpack_signed(packed["positions"], packed["positions_step"]),
+        kept=f"as it ships: cosines of two tokens are off by {float(said['largest_error_of_a_cosine']):.3f} at most",
+    )
