@@ -2,9 +2,11 @@
 
 Running it twice leaves no diff: nothing that changes from run to run (the ids of widgets, the version of
 Python) is kept. A cell tagged nbval-ignore-output measures time or asks the network: it keeps what it stored
-until its own source changes, or that of another such cell before it, whose times it may draw. A widget that
-is drawn afresh while cells run, as the training curve is, keeps its last picture. A notebook is replaced only
-when all its cells have run.
+until its own source changes, or that of another such cell before it, whose times it may draw. A cell tagged
+nbval-skip needs trained weights: it runs where VIT_STEPS_WEIGHTS names a folder of them (`tools/real_vit.py`
+makes one), and keeps what it stored anywhere else. A widget that is drawn afresh while
+cells run, as the training curve is, keeps its last picture. A notebook is replaced only when all its cells
+have run.
 """
 
 import base64
@@ -27,6 +29,7 @@ NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
 LESSONS = sorted(NOTEBOOKS.glob("*.ipynb")) + sorted(NOTEBOOKS.glob("beyond/*.ipynb"))
 WIDGET_STATE = "application/vnd.jupyter.widget-state+json"
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
+WEIGHTS, NEEDS_WEIGHTS = "VIT_STEPS_WEIGHTS", "nbval-skip"
 WIDGET_ID = re.compile(r"\b[0-9a-f]{32}\b")
 
 
@@ -47,8 +50,14 @@ def execute(path: Path) -> None:
         coalesce_streams=True,
         extra_arguments=["--IPKernelApp.log_level=ERROR"],
         resources={"metadata": {"path": str(path.parent)}},
+        skip_cells_with_tag="" if os.environ.get(WEIGHTS) else NEEDS_WEIGHTS,
     )
     client.execute()
+    for number, cell in enumerate((cell for cell in notebook.cells if cell.cell_type == "code"), start=1):
+        cell.execution_count = number  # as if none had been left out
+        for output in cell.outputs:
+            if "execution_count" in output:
+                output.execution_count = number
     for cell, now in zip(measured, digests, strict=True):
         cell.outputs = kept.get(cell.id, cell.outputs)
         cell.metadata["measured_from"] = now

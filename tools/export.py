@@ -27,6 +27,7 @@ ON_FRONT_PAGE = {  # the figure that stands for a lesson
     "4_encoder": "block-figure",
     "5_classification": "embeddings-figure",
     "a_looking_inside": "contest-figure",
+    "real_vits": "components-figure",
 }
 
 
@@ -144,6 +145,7 @@ def copy_assets(folder: Path) -> None:
     assets = PAGES / "assets"
     copies = {path: folder / path.relative_to(PAGES) for path in assets.rglob("*") if path.is_file()}
     copies[ROOT / "vit_steps" / "looking" / "widgets" / "widgets.css"] = folder / "assets" / "widgets.css"
+    copies[ROOT / ".github" / "real_eyes.png"] = folder / "assets" / "real_eyes.png"
     for path, copy in copies.items():
         copy.parent.mkdir(parents=True, exist_ok=True)
         copy.write_bytes(path.read_bytes())

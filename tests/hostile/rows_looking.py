@@ -22,9 +22,10 @@ from hostile.rows_plots import ANSWERS as SCORES
 from hostile.rows_plots import HISTORY, OUTSIDE, PATCH_SIZES
 from hostile.trial import Row
 from vit_steps import lessons
+from vit_steps.lessons import crops, sights
 from vit_steps.lessons.learning import small_cnn
 from vit_steps.lessons.left_out import leave_out
-from vit_steps.looking import attribution, seat, widgets
+from vit_steps.looking import attribution, components, seat, widgets
 from vit_steps.looking.agreement import compare
 from vit_steps.looking.explorer_page import explorer_page
 from vit_steps.looking.removal import removal_curve
@@ -481,4 +482,18 @@ ROWS |= {
     f"{check.__module__.removeprefix('vit_steps.')}.{name}": row_of_check(check)
     for name, check in vars(lessons).items()
     if name.startswith("check_")
+}
+
+
+# What a trained ViT sees
+
+ROWS |= {
+    "looking.components.token_colours": Row(
+        components.token_colours, lambda: dict(tokens=torch.rand(6, 4), grid=(2, 3))
+    ),
+    "lessons.sights.share_more_alike": Row(
+        sights.share_more_alike,
+        lambda: dict(tokens=torch.rand(28, 4), grid=(4, 7), first=(1, 2), second=(4, 6)),
+    ),
+    "lessons.crops.load_crops": Row(crops.load_crops, lambda: dict(half="left", grey=True)),
 }

@@ -16,7 +16,7 @@ from matplotlib import pyplot as plt
 ROOT = Path(__file__).parents[2]
 STEPS = ("patch_embedding", "cls_token", "position_embedding", "encoder", "classification")
 NAMES = [f"{number}_{step}" for number, step in enumerate(STEPS, start=1)]
-EXCURSIONS = ["a_looking_inside"]
+EXCURSIONS = ["a_looking_inside", "real_vits"]
 MEGABYTE = 2**20
 
 

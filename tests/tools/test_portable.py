@@ -176,7 +176,7 @@ def test_a_text_that_is_not_the_stored_one_is_named(portable, recorder, monkeypa
         "metadata": {},
         "outputs": [{"name": "stdout", "output_type": "stream", "text": "2\n"}],
     }
-    ignored = {**cell, "id": "timed", "metadata": {"tags": [portable.IGNORED]}}
+    ignored = {**cell, "id": "timed", "metadata": {"tags": ["nbval-skip"]}}
     monkeypatch.setattr(portable, "lessons", lambda: [Path("1_lesson.ipynb")])
     monkeypatch.setattr(portable, "code_cells", lambda path: [cell, ignored])
     same, other = {"1/run": {"text": ["2\n"]}}, {"1/run": {"text": ["3\n"]}}

@@ -6,7 +6,9 @@ from typing import Literal, get_args
 
 from vit_steps.doors import door
 
-Table = Literal["ablation", "alike", "choice", "data_hunger", "fifths", "inside", "left_out", "recipe", "results"]
+Table = Literal[
+    "ablation", "alike", "choice", "data_hunger", "fifths", "inside", "left_out", "recipe", "results"
+]
 TABLES = get_args(Table)
 
 

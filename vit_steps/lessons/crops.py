@@ -1,21 +1,23 @@
-"""Small pieces of eight pictures, to be told apart: from the left halves to learn, from the right to be tested.
+"""Small pieces of eight pictures, to be told apart: left halves to learn from, right ones to be tested on.
 
 A trained ViT's CLS tokens of them ship in ``data/traces/crops.safetensors``, and its untrained twin's beside
 them; the pictures come with scikit-image.
 """
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from vit_steps.doors import door
 from vit_steps.files.reading import read_safetensors
 from vit_steps.lessons.sights import TRACES
 
 PICTURES = ("astronaut", "brick", "camera", "chelsea", "coffee", "grass", "gravel", "rocket")
-HALVES = ("left", "right")
+Half = Literal["left", "right"]
+HALVES = get_args(Half)
 SIDE = 112  # pixels of a crop, 8 x 8 patches of 14
 GREY_MEAN, GREY_STD = 0.5, 0.2
 
@@ -34,12 +36,16 @@ class Crops(NamedTuple):
     features: dict[str, Float[Tensor, "crops dim"]]
 
 
-def load_crops(half: str, *, grey: bool = False) -> Crops:
+@door()
+def load_crops(half: Half, *, grey: bool = False) -> Crops:
     """The crops of the left halves or of the right ones, and what two models' CLS tokens make of them.
 
     Args:
         half: "left" or "right".
         grey: in grey, all with the same mean and deviation, so that neither colour nor light gives them away.
+
+    Raises:
+        ValueError: "half must be one of left, right, got 'top'".
     """
     packed, _ = read_safetensors(TRACES / "crops.safetensors")
     boxes = packed[f"{half}.boxes"].tolist()
@@ -52,34 +58,19 @@ def load_crops(half: str, *, grey: bool = False) -> Crops:
     return Crops(cut(boxes, grey=grey), labels, features)
 
 
-def draw_boxes(half: str, number: int, seed: int) -> list[list[int]]:
-    """Random squares, ``number`` in that half of each picture: (top, left, side), 35 to 70 % of what fits."""
-    random = torch.Generator().manual_seed(seed)
-    boxes = []
-    for name in PICTURES:
-        height, width = _picture(name).shape[1:]
-        middle = width // 2
-        for _ in range(number):
-            share = 0.35 + 0.35 * torch.rand((), generator=random).item()
-            side = int(share * min(height, middle))
-            top = torch.randint(height - side + 1, (), generator=random).item()
-            left = torch.randint(middle - side + 1, (), generator=random).item()
-            boxes.append([top, left + (width - middle) * (half == "right"), side])
-    return boxes
-
-
 def cut(boxes: list[list[int]], *, grey: bool) -> Float[Tensor, "crops 3 side side"]:
     """Cut the boxes out of their pictures, as many out of each, and bring them to one size."""
     number = len(boxes) // len(PICTURES)
     pieces = [
         _resized(picture[:, top : top + side, left : left + side])
-        for picture, start in zip(map(_picture, PICTURES), range(0, len(boxes), number), strict=True)
+        for picture, start in zip(map(picture_of, PICTURES), range(0, len(boxes), number), strict=True)
         for top, left, side in boxes[start : start + number]
     ]
     return _without_colour(torch.stack(pieces)) if grey else torch.stack(pieces)
 
 
-def _picture(name: str) -> Float[Tensor, "3 height width"]:
+def picture_of(name: str) -> Float[Tensor, "3 height width"]:
+    """One of ``PICTURES``, in colour, values in [0, 1]."""
     from skimage import color, data
 
     picture = getattr(data, name)()

@@ -1,7 +1,7 @@
 """What a trained ViT sees in the three photographs: from its weights, or from the numbers that ship.
 
-What ships holds no weights: tokens in few directions, rows of attention, patterns of kernels, and all of it once
-more of an untrained twin. ``python tools/real_vit.py`` makes the files in ``data/traces``.
+What ships holds no weights: tokens in few directions, rows of attention, patterns of kernels, and all of it
+once more of an untrained twin. ``python tools/real_vit.py`` makes the files in ``data/traces``.
 """
 
 import os
@@ -81,7 +81,8 @@ def load_sights(model: str | os.PathLike | None = None) -> tuple[Sight, Sight]:
         The trained sight and the control's.
 
     Raises:
-        ValueError: "model has no CLS token whose attention could be shown", "model has no table of positions".
+        ValueError: "model has no CLS token whose attention could be shown", "model has no table of
+            positions".
         TypeError: ``model`` is no path.
         ConnectionError: the Hub was asked for a name and does not answer.
     """
@@ -93,7 +94,7 @@ def load_sights(model: str | os.PathLike | None = None) -> tuple[Sight, Sight]:
 
 
 def twin_of(model: ViT, seed: int = 0) -> ViT:
-    """A ViT of the same sizes as it starts out, the control: torch's global random numbers stay as they are."""
+    """Draw the same ViT before it learned anything; torch's global random numbers stay as they are."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return ViT(**model.config).eval()
@@ -104,7 +105,7 @@ def see(model: ViT, preprocess: Preprocess, whose: str) -> Sight:
     """Show a ViT the three photographs, and keep what the lessons draw of it."""
     _has_what_is_drawn(model)
     pixels = [preprocess(load_photo(name, size=PHOTO_SIDE)) for name in PHOTOS]
-    seen = [_tokens_and_attention(model, each) for each in pixels]
+    seen = [tokens_and_attention(model, each) for each in pixels]
     tokens, attention = (torch.cat(parts) for parts in zip(*seen, strict=True))
     return Sight(
         whose=whose,
@@ -124,7 +125,7 @@ def _has_what_is_drawn(model: ViT) -> None:
         raise ValueError("model has no table of positions")
 
 
-def _tokens_and_attention(model: ViT, pixels: Tensor) -> tuple[Tensor, Tensor]:
+def tokens_and_attention(model: ViT, pixels: Tensor) -> tuple[Tensor, Tensor]:
     """One image at a time: all the attention of a ViT at this size is hundreds of megabytes."""
     trace = model.trace(pixels)
     patches = slice(model.num_prefix, None)
@@ -132,7 +133,7 @@ def _tokens_and_attention(model: ViT, pixels: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def in_few_directions(vectors: Tensor, keep: int = DIRECTIONS) -> Tensor:
-    """Vectors of length 1 in the ``keep`` directions that hold the most of them: cosines stay nearly the same."""
+    """Vectors of length 1 in the ``keep`` directions that hold most of them: cosines stay nearly the same."""
     unit = F.normalize(vectors.double(), dim=-1)
     directions = torch.linalg.svd(unit.flatten(0, -2), full_matrices=False).Vh[:keep]
     return F.normalize(unit @ directions.T, dim=-1).float()
@@ -143,47 +144,59 @@ def place_of(row: int, col: int, grid: tuple[int, int]) -> int:
     return (row - 1) * grid[1] + col - 1
 
 
+def _within(grid: tuple[int, int], first: tuple[int, int], second: tuple[int, int]) -> None:
+    for name, place in (("first", first), ("second", second)):
+        for axis, at, side in zip(("row", "column"), place, grid, strict=True):
+            if at > side:
+                raise ValueError(f"{name} has {axis} {at}, the grid has {side}")
+
+
+@door(
+    "grid rows * grid cols is tokens patches",
+    _within,
+    lambda tokens: values.finite("tokens", tokens, "none is alike"),
+)
 def share_more_alike(
-    tokens: Float[Tensor, "patches directions"], pair: tuple, grid: tuple[int, int] = (32, 32)
+    tokens: Float[Tensor, "patches dim"],
+    grid: tuple[int, int],
+    first: tuple[int, int],
+    second: tuple[int, int],
 ) -> float:
     """Of the patches that are not beside the first place, the share that is more like it than the second is.
 
-    0 where the second place is the most alike of all, 0.5 where it is like any other.
+    Args:
+        tokens: of the patches of one image; alike is what has a large cosine.
+        grid: (rows, cols), counted in patches.
+        first: (row, column), counted from 1; patches at most two rows and columns away do not count.
+        second: (row, column), counted from 1.
+
+    Returns:
+        0 where the second place is the most alike of all, 0.5 where it is like any other.
+
+    Raises:
+        ValueError: "first has row 33, the grid has 32", "grid rows 3 * grid cols 5 = 15 is not tokens
+            patches 16".
+        TypeError: ``tokens`` is not a floating-point tensor.
     """
-    _, (row, col), other = pair
-    likeness = F.cosine_similarity(tokens, tokens[place_of(row, col, grid)], dim=1)
+    likeness = F.cosine_similarity(tokens, tokens[place_of(*first, grid)][None], dim=1)
     rows, cols = torch.meshgrid(*(torch.arange(1, side + 1) for side in grid), indexing="ij")
-    far = torch.maximum((rows - row).abs(), (cols - col).abs()).flatten() > NEAR
-    return (likeness[far] > likeness[place_of(*other, grid)]).double().mean().item()
-
-
-def pack(sight: Sight) -> dict[str, Tensor]:
-    """A sight without its images, a byte for most numbers."""
-    peaks = sight.attention.amax(dim=-1, keepdim=True)
-    # The root leaves more steps for the small ones, which are most.
-    steps = (255 * (sight.attention / peaks).sqrt()).round().to(torch.uint8)
-    tokens, positions = pack_signed(sight.tokens), pack_signed(sight.positions)
-    packed = {"tokens": tokens[0], "tokens_step": tokens[1], "attention": steps, "attention_peaks": peaks}
-    packed |= {"positions": positions[0], "positions_step": positions[1], "kernels": sight.kernels.half()}
-    return {name: tensor.contiguous() for name, tensor in packed.items()}
-
-
-def pack_signed(numbers: Tensor) -> tuple[Tensor, Tensor]:
-    """Whole numbers from -127 to 127, and for each place of the last axis what one of them is worth."""
-    step = numbers.abs().flatten(0, -2).amax(dim=0) / 127
-    return (numbers / step).round().to(torch.int8), step
+    far = torch.maximum((rows - first[0]).abs(), (cols - first[1]).abs()).flatten() > NEAR
+    return (likeness[far] > likeness[place_of(*second, grid)]).double().mean().item()
 
 
 def unpack_signed(numbers: Tensor, step: Tensor) -> Tensor:
-    """What :func:`pack_signed` packed, brought back to length 1."""
+    """Whole numbers, and for each place of the last axis what one of them is worth: vectors of length 1."""
     return F.normalize(numbers * step, dim=-1)
 
 
 def _unpack(name: str) -> Sight:
     packed, said = read_safetensors(TRACES / f"{name}.safetensors")
-    preprocess = Preprocess((SIDE, SIDE), mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225), crop_pct=0.875)
+    preprocess = Preprocess(
+        (SIDE, SIDE), mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225), crop_pct=0.875
+    )
     pixels = torch.cat([preprocess(load_photo(photo, size=PHOTO_SIDE)) for photo in PHOTOS])
     rows, cols = map(int, said["grid"].split(" x "))
+    error = float(said["largest_error_of_a_cosine"])
     return Sight(
         whose=said["whose"],
         images=preprocess.undo(pixels),
@@ -192,5 +205,5 @@ def _unpack(name: str) -> Sight:
         attention=(packed["attention"] / 255).square() * packed["attention_peaks"],
         kernels=packed["kernels"].float(),
         positions=unpack_signed(packed["positions"], packed["positions_step"]),
-        kept=f"as it ships: cosines of two tokens are off by {float(said['largest_error_of_a_cosine']):.3f} at most",
+        kept=f"what ships: the cosine of two tokens is off by at most {error:.3f}",
     )

@@ -6,7 +6,10 @@ from torch import Tensor
 
 from vit_steps.doors import door, values
 
-TAILS = (0.01, 0.99)  # shares of the patches between which the colours run, so that a few do not set the scale
+TAILS = (
+    0.01,
+    0.99,
+)  # shares of the patches between which the colours run, so that a few do not set the scale
 
 
 @door(
@@ -21,8 +24,8 @@ def token_colours(
     """Two principal components of an image's tokens, the first as yellow and the second as blue.
 
     Patches with the same colour have tokens that are alike in the two directions in which the tokens of this
-    image differ most (as in DINOv2's figure 1, arXiv 2304.07193, which paints three). Yellow and blue are told
-    apart by nearly all eyes, as red and green are not: black has little of both, white much of both.
+    image differ most (as in figure 1 of DINOv2, arXiv 2304.07193, which paints three). Yellow and blue are
+    told apart by nearly all eyes, as red and green are not: black has little of both, white much of both.
 
     Args:
         tokens: of the patches of one image, without a CLS token.
