@@ -190,6 +190,7 @@ def test_the_frame_is_seen_on_every_colour(ax):
 # Each of these is held by a test above, or is a ground: INK, UNLIT, LIT, and the page behind grey kernels.
 LOOKED_AT = {"white", "black", "grey", "gray", "C0", "C1", "#1A1A2E", "#E8E8EC", "#FFD75E", "#6F8FAF"}
 IN_CSS = {"#1a1a2e", "#0072b2", "#555", "white", "black", "#E8E8EC"}
+IN_CSS |= {"#16161c", "#b6b6c4"}  # the explorer's page in the dark
 HEX = r"#(?:[0-9a-fA-F]{3,4}){1,2}\b"
 
 
@@ -244,6 +245,20 @@ def test_the_ring_around_the_control_in_focus_is_seen_in_light_and_dark():
     (ring,) = re.findall(rf"outline: 3px solid ({HEX})", dress)
     for ground in ("white", "#111111"):  # JupyterLab's light theme and its dark one
         assert contrast(ring, ground) >= GRAPHICS
+
+
+def test_the_explorers_page_is_read_in_light_and_dark():
+    dress = (PACKAGE / "looking" / "explorer_page.css").read_text(encoding="utf-8")
+    (ring,) = re.findall(
+        rf"outline: 3px solid ({HEX})", (PACKAGE / "looking/widgets/widgets.css").read_text("utf-8")
+    )
+    of = lambda name: re.findall(rf"--{name}: (.*);", dress)  # noqa: E731
+    grounds = of("paper")
+    assert len(grounds) == 2
+    for name in ("jp-content-font-color1", "jp-content-font-color2"):
+        for ink, ground in zip(of(name), grounds, strict=True):
+            assert contrast(ink, ground) >= TEXT, (name, ground)
+    assert all(contrast(ring, ground) >= GRAPHICS for ground in grounds)
 
 
 # ---- words instead of pictures ----
