@@ -75,7 +75,7 @@ def rooms_in(tree: ast.AST, path: Path, package: Path) -> Iterator[str]:
             continue
         for name in names:
             head, *parts = name.split(".")
-            if head == package.name and parts:
+            if head == package.name and parts and not parts[0].startswith("__"):
                 yield room_of(home(package, parts))
 
 

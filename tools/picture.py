@@ -52,8 +52,9 @@ def draw_eyes(axes) -> None:
     plot_image(sight.images[PHOTOS.index(photo)], axes[0], title="point at the emblem")
     patch = sight.images.shape[-1] // sight.grid[1]
     for ax, size in zip(axes[:3], (patch, 1, 1), strict=True):
-        ax.plot((first[1] - 0.5) * size - 0.5, (first[0] - 0.5) * size - 0.5, "+", color="white", ms=14, mew=3)
-        ax.plot((first[1] - 0.5) * size - 0.5, (first[0] - 0.5) * size - 0.5, "+", color="black", ms=12, mew=1)
+        across, down = ((place - 0.5) * size - 0.5 for place in reversed(first))
+        for colour, length, thickness in (("white", 14, 3), ("black", 12, 1)):
+            ax.plot(across, down, "+", color=colour, ms=length, mew=thickness)
 
 
 def save(name: str, figure) -> None:
