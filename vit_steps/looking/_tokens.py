@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from vit_steps.classification import classify
-from vit_steps.vit import VECTORS, ViT
+from vit_steps.vit import POOLS, VECTORS, ViT
 
 AT_ONCE = 100  # images; with all of them, their tokens or gradients would fill the memory of a small machine
 
@@ -67,6 +67,16 @@ def finish(model: ViT, tokens: Tensor, start: int = 0) -> Tensor:
     for block in model.blocks[start:]:
         tokens = block(tokens)
     return classify(tokens, model.norm, model.head, pool=model.read)
+
+
+def read_rows(model: ViT, rows: Tensor, pooling: Tensor | None) -> Tensor:
+    """Of rows (batch, tokens, keys), one for each token, the one that is read: pooled as the tokens are.
+
+    A probe's ``pooling`` weighs the rows of the patches. Of two vectors side by side it is the first.
+    """
+    if pooling is not None:
+        return (pooling.mean(dim=1) @ rows[:, model.num_prefix :])[:, 0]
+    return POOLS["cls" if model.pool in VECTORS else model.pool](model)(rows)
 
 
 def prefix_of(model: ViT, rows: Tensor) -> Tensor:

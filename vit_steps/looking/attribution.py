@@ -21,13 +21,14 @@ from vit_steps.looking._tokens import (
     enter,
     finish,
     pick,
+    read_rows,
     reads_cls,
     reads_one_vector,
     turns_no_token,
 )
 from vit_steps.looking.attention_maps import attention_rollout
 from vit_steps.patch_embedding import image2patches
-from vit_steps.vit import POOLS, ViT
+from vit_steps.vit import ViT
 
 Images = Float[Tensor, "batch channels height width"]
 Ranking = Float[Tensor, "batch patches"]
@@ -128,11 +129,7 @@ def _looked_at(model: ViT, images: Tensor) -> Tensor:
 
 def _drawn_from(model: ViT, images: Tensor) -> Tensor:
     trace = model.trace(images)
-    rows = attention_rollout(trace.attention)
-    if trace.pooling is None:
-        read = POOLS[model.pool](model)(rows)
-    else:
-        read = (trace.pooling.mean(dim=1) @ rows[:, model.num_prefix :])[:, 0]
+    read = read_rows(model, attention_rollout(trace.attention), trace.pooling)
     return read[:, model.num_prefix :]
 
 

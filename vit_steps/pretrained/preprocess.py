@@ -13,7 +13,7 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
-from vit_steps.doors import values
+from vit_steps.doors import door, values
 from vit_steps.files.pictures import convert_picture, open_picture
 
 INTERPOLATIONS = {
@@ -112,13 +112,38 @@ class Preprocess:
         _check_pixels(pixels, len(self.mean))
         return (pixels * _column(self.std).to(pixels) + _column(self.mean).to(pixels)).clamp(0, 1)
 
+    @door()
+    def box(self, width: int, height: int) -> tuple[float, float, float, float]:
+        """Say which part of a picture becomes the model's input, in the pixels of the picture as it was.
+
+        What is cropped away lies outside, and so does what is ``unread``. The order is Pillow's, so that
+        ``preprocess.box(*picture.size)`` fits; a pixel has its edges at whole numbers, the first at 0.
+
+        Args:
+            width: of the picture before it is prepared, upright.
+            height: of the same.
+
+        Returns:
+            Left, top, right, bottom: within the picture, and in general between its pixels.
+
+        Raises:
+            ValueError: "width must be at least 1, got 0".
+            TypeError: a number is not an integer.
+        """
+        (new_width, new_height), (left, top, right, bottom) = self._plan(width, height)
+        across, down = Fraction(width, new_width), Fraction(height, new_height)
+        return float(left * across), float(top * down), float(right * across), float(bottom * down)
+
     def _resize(self, picture: Image.Image) -> Image.Image:
-        height, width = self._resized(picture.height, picture.width)
+        return _resize_and_crop(picture, *self._plan(*picture.size), INTERPOLATIONS[self.interpolation])
+
+    def _plan(self, width: int, height: int) -> tuple[tuple[int, int], tuple[int, int, int, int]]:
+        """To which (width, height) a picture is resized, and what is cut out of that."""
+        new_height, new_width = self._resized(height, width)
         prepared = self._prepared()
-        margins = (height - prepared[0], width - prepared[1])
+        margins = (new_height - prepared[0], new_width - prepared[1])
         top, left = (margin // 2 if self.floor else round(margin / 2) for margin in margins)
-        crop = (left, top, left + self.size[1], top + self.size[0])
-        return _resize_and_crop(picture, (width, height), crop, INTERPOLATIONS[self.interpolation])
+        return (new_width, new_height), (left, top, left + self.size[1], top + self.size[0])
 
     def _resized(self, height: int, width: int) -> tuple[int, int]:
         """Height and width before the crop, rounded as torchvision (squares) and timm (the rest) do."""
