@@ -33,6 +33,7 @@ def draw_look(found: "Look") -> Figure:
     widths = [width] * (1 + len(maps)) + [BARS] * bool(found.answers)
     with style.context(STYLE):
         figure = Figure(figsize=(sum(widths) + SCALE, height + TITLE))
+        figure.get_layout_engine().set(wspace=0.05)
         first, *others = figure.subplots(1, len(widths), width_ratios=widths)
         draw_photograph(found.photograph, found.box, first, outlined=outlined(found.view))
         first.set_title(_wrapped(_title_of_photograph(found.view), width))

@@ -26,7 +26,7 @@ LOOKS = {
     "attention": "the patches look that the probe reads,",
 }
 BESIDE = {"cls+register": "a register", "cls+mean": "the mean of the patches"}
-LONGEST = 40  # letters of a class's name; some names are lists of synonyms
+LONGEST = 30  # letters of a class's name; some names are lists of synonyms
 
 
 def of_rollout(model: ViT) -> str:
@@ -59,16 +59,34 @@ def _beside(model: ViT) -> str:
     return f" (the head reads {BESIDE[model.pool]}, too, of which this map says nothing)"
 
 
-def of_photograph(found: "Look") -> str:
-    """How large the photograph is, and which part of it the model got."""
+def of_model(name: str, model: ViT) -> str:
+    """What kind of model it is."""
+    sizes, (rows, cols) = model.config, model.grid
+    said = f"dim {sizes['dim']}, {_count(len(model.blocks), 'block')}, {_count(sizes['num_heads'], 'head')}"
+    said += f", {sizes['pool']} pooled, {rows} x {cols} patches of {_count(model.patch_size, 'pixel')}"
+    return f"{printable(name)}: {said}"
+
+
+def of_part(found: "Look") -> str:
+    """Which part of the photograph the model got."""
     height, width = found.photograph.shape[:2]
     left, top, right, bottom = (round(edge, 1) for edge in found.box)
-    part = f"{left:g} to {right:g} across and {top:g} to {bottom:g} down"
-    whole = (left, top, right, bottom) == (0, 0, width, height)
-    return f"{found.name}, {width} x {height} pixels, of which the model got {'all' if whole else part}"
+    if (left, top, right, bottom) == (0, 0, width, height):
+        return "all of the photograph"
+    return f"of the photograph {left:g} to {right:g} across and {top:g} to {bottom:g} down"
 
 
-def of_map(view: "View", numbers: Tensor) -> str:
+def of_view(view: "View") -> str:
+    """What the map is, and the numbers that its picture shows."""
+    return f"{view.words}: {_of_map(view, view.map)}{_of_rest(view)}"
+
+
+def of_control(view: "View") -> str:
+    """The same of the untrained twin, where there is one."""
+    return "" if view.control is None else f"an untrained twin, same scale: {_of_map(view, view.control)}"
+
+
+def _of_map(view: "View", numbers: Tensor) -> str:
     """The numbers of a map that its picture shows."""
     rows, cols = numbers.shape
     row, col = divmod(int(numbers.argmax()), cols)
@@ -79,7 +97,7 @@ def of_map(view: "View", numbers: Tensor) -> str:
     return f"{most}; half of it in {held} of {rows * cols} patches"
 
 
-def of_rest(view: "View") -> str:
+def _of_rest(view: "View") -> str:
     """What of a row lies where no picture shows it."""
     return (
         "" if view.hidden < 0.0005 else f"; {view.hidden:.1%} on tokens without a place, which are not shown"
@@ -99,10 +117,10 @@ def named(name: str) -> str:
 
 def of_look(found: "Look") -> str:
     """All of it: the alternative text."""
-    view = found.view
-    said = [of_photograph(found), f"{view.words}: {of_map(view, view.map)}{of_rest(view)}"]
-    if view.control is not None:
-        said.append(f"An untrained twin, on the same scale: {of_map(view, view.control)}")
+    height, width = found.photograph.shape[:2]
+    said = [f"{found.name}, {width} x {height} pixels. The model got {of_part(found)}", of_view(found.view)]
+    if found.view.control is not None:
+        said.append(f"Beside it {of_control(found.view)}")
     if found.answers:
         said.append(f"The answer: {of_answers(found)}")
     return ". ".join(said) + "."

@@ -10,7 +10,6 @@ command know where trained weights come from.
 """
 
 import os
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,7 @@ from vit_steps.doors import door, values
 from vit_steps.files.pictures import convert_picture, open_picture, printable
 from vit_steps.looking._drawable import channels_last
 from vit_steps.looking.views import Look
-from vit_steps.pretrained import Preprocess, load_pretrained
+from vit_steps.pretrained import Preprocess, Pretrained, load_pretrained
 from vit_steps.vit import Trace, ViT
 
 MODES = {1: "L", 3: "RGB"}  # Pillow's names for grey and colour
@@ -98,18 +97,26 @@ def look(
         >>> look("facebook/deit-tiny-patch16-224", "cat.jpg").save("map.png")  # doctest: +SKIP
     """
     photograph = _opened(photo, "RGB")  # first, since a model may have to be fetched
-    vit, preprocess, labels = _loaded(model)
-    _fit_together(vit, preprocess)
-    # A camera's own grey is not always that of its colours.
-    picture = photograph if vit.channels == 3 else _opened(photo, MODES[vit.channels])
-    seen = [_seen(each, preprocess(picture)) for each in [vit, *([_untrained(vit, seed)] if control else [])]]
+    return look_at(_loaded(model), photo, photograph, control=control, seed=seed)
+
+
+def look_at(
+    loaded: Pretrained, photo: Any, photograph: Image.Image, *, control: bool = False, seed: int = 0
+) -> Look:
+    """Do what :func:`look` does, with a model that is loaded and a photograph that is open."""
+    model, preprocess, labels = loaded
+    _fit_together(model, preprocess)
+    # A picture's own grey is not always that of its colours.
+    picture = photograph if model.channels == 3 else _opened(photo, MODES[model.channels])
+    pixels = preprocess(picture)
+    seen = [_seen(each, pixels) for each in ([model, _untrained(model, seed)] if control else [model])]
     traces, tokens = zip(*seen, strict=True)
     answers = top_k(traces[0].logits.cpu().float(), labels, min(NAMED, len(labels))) if labels else []
     found = Look(
         name=_name_of(photo),
         photograph=np.array(photograph),
         box=preprocess.box(*photograph.size),
-        model=vit,
+        model=model,
         trace=traces[0],
         control=traces[1] if control else None,
         answers=tuple(answers),
@@ -134,11 +141,12 @@ def _name_of(photo: Any) -> str:
     return printable(Path(photo).name) if isinstance(photo, (str, os.PathLike)) else "the photograph"
 
 
-def _loaded(model: Any) -> tuple[ViT, Preprocess, Sequence[str]]:
+def _loaded(model: Any) -> Pretrained:
     if not isinstance(model, tuple):
         return load_pretrained(model)
     vit, preprocess, *labels = model
-    return vit, preprocess, labels[0] if labels else [str(number) for number in range(vit.num_classes)]
+    numbers = [str(number) for number in range(vit.num_classes)]
+    return Pretrained(vit, preprocess, list(labels[0]) if labels else numbers)
 
 
 def _fit_together(model: ViT, preprocess: Preprocess) -> None:
