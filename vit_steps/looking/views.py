@@ -188,7 +188,7 @@ class Look:
         left, top, right, bottom = self.box
         row = (down + 0.5 - top) / (bottom - top) * self.grid[0]
         col = (across + 0.5 - left) / (right - left) * self.grid[1]
-        return int(row), int(col)
+        return min(int(row), self.grid[0] - 1), min(int(col), self.grid[1] - 1)
 
     @door()
     def plot(self, ax: Axes) -> Drawn:
