@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 import vit_steps
-from vit_steps.looking import attention_maps
+from vit_steps.looking import attention_maps, look, views
+from vit_steps.pretrained import Preprocess
 
 PACKAGE = Path(vit_steps.__file__).parent
 STEPS = {"patch_embedding", "cls_token", "position_embedding", "encoder", "classification"}
@@ -28,6 +29,8 @@ MAY_KNOW = {
     "__init__": {*STEPS, "vit", "looking"},
 }
 MAY_KNOW["lessons"] = {*MAY_KNOW} - {"__init__"}
+# module: the rooms that it may know besides, and no other module of its room, nor through it.
+ALONE = {"looking.look": {"pretrained"}, "looking.command": {"pretrained"}}
 CORE = [*sorted(STEPS), "layers", "vit", "looking.attention_maps"]
 LONGEST = 15
 LARGEST = {"vit_steps": 400, "tools": 500, "tests": 500}
@@ -82,11 +85,22 @@ def test_there_is_something_to_check():
 @every_module
 def test_a_room_knows_only_the_rooms_that_it_may(module):
     assert room_of(module) in MAY_KNOW, f"{module} has no rule: say in MAY_KNOW whom it may know"
-    assert rooms_known(module) <= MAY_KNOW[room_of(module)]
+    assert rooms_known(module) <= MAY_KNOW[room_of(module)] | ALONE.get(module, set())
+
+
+def test_what_a_module_may_know_alone_reaches_no_other_of_its_room():
+    within = {"looking.command": {"looking.look"}, "looking.__main__": {"looking.command"}}
+    for module in modules:
+        if module.startswith("looking"):
+            names = {name.removeprefix("vit_steps.") for name in imported_names(module)}
+            known = {each for each in ALONE if any(f"{name}.".startswith(f"{each}.") for name in names)}
+            assert known <= within.get(module, set()), f"{module} knows {known}"
 
 
 def test_no_rule_outlives_its_room():
     assert {room_of(module) for module in modules} == {*MAY_KNOW}
+    assert {*ALONE} <= {*modules}
+    assert all(ALONE[module] <= rooms_known(module) for module in ALONE)
 
 
 @pytest.mark.parametrize(
@@ -132,6 +146,19 @@ print(*sorted({name.split(".")[0] for name in set(sys.modules) - before}))
     loaded = set(run.stdout.split())
     assert "vit_steps" in loaded
     assert loaded & HEAVY == set()
+
+
+def test_the_room_of_looking_loads_nothing_heavy_by_itself():
+    program = """
+import sys, vit_steps
+before = set(sys.modules)
+import vit_steps.looking
+print(*sorted(set(sys.modules) - before))
+"""
+    run = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=PACKAGE.parent
+    )
+    assert run.stdout.split() == []
 
 
 def test_every_public_function_of_the_steps_can_be_imported_from_the_package():
@@ -267,6 +294,11 @@ CONTRACT = [
     (attention_maps.mean_attention_distance, "attention, grid, patch_size, *, num_prefix=1"),
     (attention_maps.kernel_components, "kernel, num_components=28"),
     (attention_maps.deletion_curve, "model, images, labels, order"),
+    (look.look, "model, photo, *, control=False, seed=0"),
+    (views.Look.attention, "self, *, layer=None, head=None"),
+    (views.Look.likeness, "self, row, col"),
+    (views.Look.patch_at, "self, across, down"),
+    (Preprocess.box, "self, width, height"),
 ]
 
 

@@ -29,8 +29,9 @@ OF_THE_BASE = ("as_drawn", "drawing")
 OF_SCRIPTS = "joins the scripts that lie beside it, for the widgets and the page that are made of them"
 OF_A_MODEL = "made by ViT alone, after its own doors"
 TO_BE_READ = "a loop that lesson 5 shows and feeds its own digits; fit is what is called with anything"
-COMMAND = "a command line: argparse answers, see test_training"
+COMMAND = "a command line: argparse answers, see test_training_command and test_look_command"
 NO_ARGUMENTS = "takes nothing"
+OF_A_LOOK = "between look and its command, or a look and its file: these are tried"
 OF_A_PICTURE = "stands behind Preprocess and load_image_folder, which are tried with all kinds of bad files"
 OF_PICTURES = ("BadPicture", "TooLarge", "BombFound", "open_picture", "convert_picture", "printable")
 OF_PICTURES += ("to_eight_bits",)
@@ -87,6 +88,10 @@ NOT_FED = {
     **dict.fromkeys([f"looking.png.{name}" for name in ("render", "pack", "screen_width")], OF_A_FIGURE),
     **dict.fromkeys([f"lessons.learning.{name}" for name in ("learn", "schedule", "follow")], TO_BE_READ),
     "training.command.main": COMMAND,
+    "looking.command.main": COMMAND,
+    "looking.look.look_at": OF_A_LOOK,
+    "looking.views.View": RECORD,
+    "looking.views.ending_of": OF_A_LOOK,
     "looking.widgets.curve.live_curve": NO_ARGUMENTS,
     **dict.fromkeys([f"files.pictures.{name}" for name in OF_PICTURES], OF_A_PICTURE),
 }

@@ -242,6 +242,9 @@ ROWS |= {
         refusals=DAMAGE,
         names={"image": ""},
     ),
+    "pretrained.preprocess.Preprocess.box": Row(
+        lambda width, height: Preprocess(**PREPARATION).box(width, height), lambda: dict(width=9, height=7)
+    ),
     "pretrained.preprocess.Preprocess.undo": Row(undo, lambda: dict(pixels=torch.randn(2, 3, 4, 6))),
     "pretrained.spelling.to_timm": Row(
         spelling.to_timm,
