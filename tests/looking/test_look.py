@@ -382,6 +382,7 @@ def test_a_page_gets_all_that_it_needs(monkeypatch, tmp_path):
     assert np.array_equal(given["photograph"], photograph(40, 30))
     assert given["box"] == (10, 0, 30, 30)
     assert (given["grid"], given["num_prefix"]) == ((3, 2), 3)
+    assert (given["pool"], given["class_token"], given["behind_norm"]) == ("cls", True, True)
     assert (given["answers"], given["title"]) == (found.answers, "the photograph")
     with torch.no_grad():
         tokens = model.norm(found.trace.encoded)

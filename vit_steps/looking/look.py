@@ -155,7 +155,7 @@ def _fit_together(model: ViT, preprocess: Preprocess) -> None:
     if preprocess.size != model.image_size:
         made, wanted = (" x ".join(map(str, size)) for size in (preprocess.size, model.image_size))
         raise ValueError(f"model was made for {wanted} pixels, its preprocess makes {made}")
-    channels = len(preprocess.mean or "RGB")
+    channels = model.channels if preprocess.mean is None else len(preprocess.mean)  # None it says itself
     if channels != model.channels:
         raise ValueError(f"model was made for {model.channels} channels, its preprocess makes {channels}")
 

@@ -209,10 +209,17 @@ class Look:
         """Make one HTML page of all views, alive without a kernel and without a network."""
         from vit_steps.looking.explorer_page import explorer_page
 
-        control = None if self.control is None else self.control._replace(encoded=self.tokens[1])
-        how = {"num_prefix": self.model.num_prefix, "answers": self.answers, "control": control}
-        trace = self.trace._replace(encoded=self.tokens[0])
-        return explorer_page(self.photograph, self.box, self.grid, trace, title=self.name, **how)
+        model, traces = self.model, (self.trace, self.control)
+        # The page likens tokens; a look does it as the head gets them.
+        own, *others = [
+            trace._replace(encoded=tokens)
+            for trace, tokens in zip(traces, self.tokens, strict=False)
+            if trace is not None
+        ]
+        kind = {"pool": model.pool, "class_token": model.cls_token is not None}
+        kind |= {"num_prefix": model.num_prefix, "behind_norm": model.config["final_norm"] == "tokens"}
+        said = {"answers": self.answers, "title": self.name, "control": others[0] if others else None}
+        return explorer_page(self.photograph, self.box, self.grid, own, **kind, **said)
 
     @door()
     def save(self, path: str | os.PathLike) -> None:
