@@ -54,9 +54,13 @@ def test_the_command_says_what_it_will_do_trains_tests_and_writes(tmp_path, caps
     model, notes = load_checkpoint(out), read_notes(out)
     assert f"{sum(p.numel() for p in model.parameters()):,} parameters" in lines[2]
     assert "images per second" in lines[6]
-    assert lines[-2].startswith(f"accuracy in test {notes['test_accuracy']:.2%}")
-    assert lines[-1].startswith("by class, the worst first: ")
-    assert lines[-1].count(" of ") == 10
+    assert lines[-3].startswith(f"accuracy in test {notes['test_accuracy']:.2%}")
+    assert lines[-2].startswith("by class, the worst first: ")
+    assert lines[-2].count(" of ") == 10
+    assert lines[-1] == (
+        "to see where it looks, on a picture of one digit, light on dark: "
+        f"python -m vit_steps.looking {out} PHOTO --out map.png"
+    )
     assert "epoch 2/2" in shown.err
     assert accuracy(model, load_digits_images("test")) == notes["test_accuracy"]
     assert accuracy(model, load_digits_images("valid")) == notes["valid_accuracy"]
@@ -99,11 +103,42 @@ def test_the_report_names_the_worst_class_and_says_when_nothing_was_learned(tmp_
     lines = capsys.readouterr().out.splitlines()
     # One grey for all: whatever the model answers, it answers for all of them.
     assert (
-        lines[-2]
+        lines[-3]
         == "by class, the worst first: dog: 0.00% (0 of 2), pug: 0.00% (0 of 1), cat: 100.00% (12 of 12)"
     )
-    assert lines[-1] == "this is no better than always answering the commonest class, cat: 80.00% (12 of 15)"
-    assert lines[-3] == "accuracy in test 80.00% (12 of 15 images)"
+    assert lines[-2] == "this is no better than always answering the commonest class, cat: 80.00% (12 of 15)"
+    assert lines[-4] == "accuracy in test 80.00% (12 of 15 images)"
+
+
+def test_the_last_line_is_the_look_that_fits_what_was_written(tmp_path, monkeypatch, capsys):
+    from vit_steps.looking.command import main as look
+
+    paint(tmp_path / "my pets", cat=6, dog=6)
+    (tmp_path / "my pets" / "cat" / ".hidden.png").write_bytes(b"no picture")
+    (tmp_path / "my pets" / "cat" / "0 \x1b[31m.png").write_bytes(
+        (tmp_path / "my pets/cat/1.png").read_bytes()
+    )
+    monkeypatch.chdir(tmp_path)
+    words = ["--image-size", "8", "--dim", "16", "--depth", "1", "--epochs", "1", "--channels", "1"]
+    assert main(["--data", "my pets", "--out", "a pet.safetensors", *words]) == 0
+    last = capsys.readouterr().out.splitlines()[-1]
+    said, _, line = last.partition(": ")
+    assert said == "to see where it looks"
+    command_line = shlex.split(line)
+    assert command_line[:4] == ["python", "-m", "vit_steps.looking", "a pet.safetensors"]
+    assert command_line[4:] == [os.path.join("my pets", "cat", "0.png"), "--out", "map.png"]
+    assert look(command_line[3:]) == 0
+    assert (tmp_path / "map.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_without_a_picture_or_a_name_that_is_read_no_file_is_made_up(tmp_path, monkeypatch, capsys):
+    (tmp_path / "empty").mkdir()
+    assert command._how_to_look(str(tmp_path / "empty"), "m.safetensors").endswith(
+        ": python -m vit_steps.looking m.safetensors PHOTO --out map.png"
+    )
+    monkeypatch.chdir(tmp_path)
+    assert main([*SHORT, "--out", "model"]) == 0
+    assert "vit_steps.looking" not in capsys.readouterr().out
 
 
 def test_the_report_of_many_classes_shows_the_worst_ten():

@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib import style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import PercentFormatter
 from torch import Tensor
 
@@ -32,8 +33,8 @@ def draw_look(found: "Look") -> Figure:
     maps = [numbers for numbers in (found.view.map, found.view.control) if numbers is not None]
     widths = [width] * (1 + len(maps)) + [BARS] * bool(found.answers)
     with style.context(STYLE):
-        figure = Figure(figsize=(sum(widths) + SCALE, height + TITLE))
-        figure.get_layout_engine().set(wspace=0.05)
+        layout = ConstrainedLayoutEngine(wspace=0.05)
+        figure = Figure(figsize=(sum(widths) + SCALE, height + TITLE), layout=layout)
         first, *others = figure.subplots(1, len(widths), width_ratios=widths)
         draw_photograph(found.photograph, found.box, first, outlined=outlined(found.view))
         first.set_title(_wrapped(_title_of_photograph(found.view), width))

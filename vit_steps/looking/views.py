@@ -216,9 +216,13 @@ class Look:
             for trace, tokens in zip(traces, self.tokens, strict=False)
             if trace is not None
         ]
-        kind = {"pool": model.pool, "class_token": model.cls_token is not None}
+        kind: dict[str, Any] = {"pool": model.pool, "class_token": model.cls_token is not None}
         kind |= {"num_prefix": model.num_prefix, "behind_norm": model.config["final_norm"] == "tokens"}
-        said = {"answers": self.answers, "title": self.name, "control": others[0] if others else None}
+        said: dict[str, Any] = {
+            "answers": self.answers,
+            "title": self.name,
+            "control": others[0] if others else None,
+        }
         return explorer_page(self.photograph, self.box, self.grid, own, **kind, **said)
 
     @door()

@@ -1,6 +1,7 @@
 """The command ``python -m vit_steps.training``: train on digits or on a folder, test, and write the model."""
 
 import argparse
+import os
 import shlex
 import sys
 import tempfile
@@ -10,6 +11,7 @@ from pathlib import Path
 from torch import Tensor
 
 from vit_steps.data import load_digits_images, load_image_folder, split_in_three
+from vit_steps.data.folders import SUFFIXES
 from vit_steps.doors import values
 from vit_steps.files.pictures import printable
 from vit_steps.files.writing import writable
@@ -96,6 +98,8 @@ def main(arguments: list[str] | None = None) -> int:
         _say(_tested(counts, notes["classes"]))
     finally:  # who cuts the test short loses the test and not the model
         in_place = _keep(model, options.out, notes)
+    if in_place and Path(options.out).suffix == ".safetensors":  # which others have, nobody reads by name
+        _say(_how_to_look(options.data, options.out))
     return 130 if history.stopped else 0 if in_place else 1
 
 
@@ -248,6 +252,26 @@ def _tested(counts: dict[int, tuple[int, int]], classes: tuple[str, ...]) -> str
         always = f"{printable(classes[commonest])}: {_share(counts[commonest][1], tested)}"
         lines.append(f"this is no better than always answering the commonest class, {always}")
     return "\n".join(lines)
+
+
+def _how_to_look(data: str, out: str) -> str:
+    """The command that draws where the model looks, with a picture of the folder where there is one."""
+    photo, on = (
+        (None, ", on a picture of one digit, light on dark") if data == "digits" else (_picture(data), "")
+    )
+    words = ["python", "-m", "vit_steps.looking", out, photo or "PHOTO", "--out", "map.png"]
+    return f"to see where it looks{on}: {shlex.join(words)}"
+
+
+def _picture(folder: str) -> str | None:
+    """One picture of a folder of classes, such that its name can be typed."""
+    for root, names, files in os.walk(folder, followlinks=True):
+        names[:] = sorted(name for name in names if not name.startswith("."))
+        for name in sorted(files):
+            path = os.path.join(root, name)
+            if Path(name).suffix.lower() in SUFFIXES and name[0] != "." and printable(path) == path:
+                return path
+    return None
 
 
 def _share(right: int, of: int, noun: str = "") -> str:
