@@ -81,7 +81,7 @@ def _draw_maps(found: "Look", maps: list[Tensor], axes: list[Axes]) -> None:
         scale.set_label("cosine")
         return
     scale.ax.yaxis.set_major_formatter(PercentFormatter(1.0))
-    scale.set_label("share of a patch; line: all alike")
+    scale.set_label("share (line: all alike)")
     scale.ax.axhline(1 / maps[0].numel(), color="white", linewidth=3)
     scale.ax.axhline(1 / maps[0].numel(), color="black", linewidth=1)
 
