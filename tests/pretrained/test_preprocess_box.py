@@ -25,7 +25,7 @@ def ramps(width: int, height: int, axis: int) -> Iterator[Image.Image]:
     size = (width, height)[axis]
     exact = DARK + (LIGHT - DARK) * (np.arange(size) + 0.5) / size
     random = np.random.default_rng(0)
-    for _ in range(4):
+    for _ in range(max(4, 800 // (height, width)[axis])):  # few rows even out little
         noise = random.uniform(-NOISE, NOISE, (height, width))
         levels = np.round((exact if axis == 0 else exact[:, None]) + noise)
         yield Image.fromarray(np.stack([levels.astype(np.uint8)] * 3, axis=2))
