@@ -119,7 +119,7 @@ def test_a_page_holds_all_maps(folder, monkeypatch, capsys):
     assert main(["hub", "cat.png", "--control", "--out", "a.html"]) == 0
     assert (folder / "a.html").read_text() == "<html>cat.png</html>"
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines] == ["photo", "model", "input", "answer", "wrote"]
+    assert [line.split()[0] for line in lines] == ["photo", "model", "input", "answer", "page", "wrote"]
 
 
 def test_what_the_training_wrote_is_a_model(folder, capsys):
@@ -152,9 +152,9 @@ def test_what_is_assumed_of_a_model_is_said_in_a_line(folder, capsys):
         ("hub cat.png --head -1", "--head must be at least 1, got -1"),
         ("hub cat.png --block two", "argument --block: invalid int value: 'two'"),
         ("hub cat.png --likeness 3", "argument --likeness: must be two pixels such as 180,95, got '3'"),
-        ("hub cat.png --likeness 48,3", "across must be at most 47, got 48"),
-        ("hub cat.png --likeness 9,32", "down must be at most 31, got 32"),
-        ("hub cat.png --likeness 7,3", "across 7 was cropped away: the model got 8.0 to 40.0"),
+        ("hub cat.png --likeness 48,3", "--likeness: across must be at most 47, got 48"),
+        ("hub cat.png --likeness 9,32", "--likeness: down must be at most 31, got 32"),
+        ("hub cat.png --likeness 7,3", "--likeness: across 7 was cropped away: the model got 8.0 to 40.0"),
         ("hub cat.png --rollout --head 1", "--rollout and --block or --head are given: one map at a time"),
         ("hub cat.png --out a.jpg", "--out must end in .png or .html, got 'a.jpg'"),
         ("hub cat.png --out a", "--out must end in .png or .html, got 'a'"),

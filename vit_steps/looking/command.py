@@ -112,7 +112,9 @@ def _draw(options: argparse.Namespace) -> None:
     _tell("input", words.of_part(found))
     if found.answers:
         _tell("answer", words.of_answers(found))
-    if ending_of("--out", options.out) == ".png":
+    if ending_of("--out", options.out) == ".html":
+        _tell("page", "all blocks, heads and places, and first the rollout")
+    else:
         found = _view(found, options)
         _tell("map", words.of_view(found.view))
         if found.view.control is not None:
@@ -142,7 +144,10 @@ def _check_in_range(options: argparse.Namespace, model: ViT) -> None:
 def _view(found: Look, options: argparse.Namespace) -> Look:
     """The map that was asked for; to the reader blocks and heads are counted from 1."""
     if options.likeness is not None:
-        return found.likeness(*found.patch_at(*options.likeness))
+        try:
+            return found.likeness(*found.patch_at(*options.likeness))
+        except ValueError as error:
+            raise ValueError(f"--likeness: {error}") from None
     if options.block is None and options.head is None:
         return found.rollout()
     layer, head = (number and number - 1 for number in (options.block, options.head))
