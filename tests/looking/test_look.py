@@ -406,3 +406,14 @@ def test_the_view_it_begins_with_passes_the_deletion_test():
     kept = removal_curve(model, images, labels, ranking.argsort(dim=1))[8]
     chance = removal_curve(model, images, labels, torch.rand(ranking.shape).argsort(dim=1))[8]
     assert kept > chance + 0.2
+
+
+@every_kind
+def test_a_page_can_be_made_of_each_kind(kind, tmp_path):
+    pytest.importorskip("vit_steps.looking.explorer_page")
+    found = look((made(kind), PREPROCESS), photograph(40, 30), control=True)
+    found.save(tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert page.lower().startswith("<!doctype html>")
+    assert found.answers[0][0] in page
+    assert len(page) < 3_000_000
