@@ -10,6 +10,7 @@ from PIL import Image, ImageOps
 from torch import nn
 
 from vit_steps import ViT
+from vit_steps.looking._look_figure import limits_of
 from vit_steps.looking._on_photograph import half
 from vit_steps.looking.look import look
 from vit_steps.pretrained import Preprocess
@@ -259,6 +260,28 @@ def test_trained_and_untrained_are_drawn_on_one_scale():
             assert np.array_equal(ax.images[-1].get_array(), numbers)
             assert ax.images[-1].get_cmap().name == "cividis"
         assert (photo.get_xlim(), photo.get_ylim()) == (own.get_xlim(), own.get_ylim()) == ((0, 32), (32, 0))
+
+
+@pytest.mark.parametrize(
+    ("largest", "end", "beyond"),
+    [
+        ([40, 9, 1], 1.0, "max"),
+        ([2.5, 2], 2.5, "neither"),
+        ([40, 9, 4, 3], 4.0, "max"),
+        ([8, 8, 8, 3], 8, "neither"),
+    ],
+)
+def test_a_few_patches_leave_colours_to_the_others(largest, end, beyond):
+    """Of 144 patches, two may lie beyond the scale: where the largest is over three times the third."""
+    numbers = torch.ones(144)
+    numbers[torch.arange(len(largest)) * 31] = torch.tensor(largest, dtype=torch.float32)
+    found = look((of_brightest(), preparation()), dark_but((4, 4, 8, 8), 96, 64))
+    object.__setattr__(found, "view", found.view._replace(map=numbers.reshape(12, 12)))
+    ax = found.draw().axes[1]
+    assert ax.images[-1].get_clim() == (0, end)
+    assert ax.images[-1].colorbar.extend == beyond
+    assert ("tip: more" in ax.images[-1].colorbar.ax.get_ylabel()) == (beyond == "max")
+    assert limits_of(found.view._replace(place=(0, 0)), [found.view.map]) == (0, max(largest))
 
 
 def test_the_patch_that_was_asked_is_framed_everywhere():

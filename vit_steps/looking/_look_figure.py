@@ -24,6 +24,7 @@ STYLE = "vit_steps.looking.lesson"
 HIGH, WIDE, NARROW = 3.6, 4.4, 1.9  # inches of a panel: as high, as wide as it gets, and the least width
 BARS, SCALE, TITLE = 3.2, 0.9, 0.9  # inches for the classes, the scale of colours, and the words on top
 LETTERS = 10.5  # of a title to an inch
+DAZZLES = 3  # times as much as the brightest of fifty
 SPREAD = 3  # where half of a map takes more than a third of the patches, a line around them says nothing
 
 
@@ -55,9 +56,18 @@ def png_of(figure: Figure, alt: str) -> bytes:
 
 
 def limits_of(view: "View", maps: list[Tensor]) -> tuple[float, float]:
-    """One scale for all: it begins at 0, or where a cosine is less, and ends where the largest is."""
+    """One scale for all: it begins at 0, or where a cosine is less, and ends where the largest is.
+
+    Of shares, a few patches that would leave no colour to all others lie beyond its end, as in the explorer.
+    """
     least = min(0.0, *(numbers.min().item() for numbers in maps))
-    return least, max(numbers.max().item() for numbers in maps)
+    return least, max(_end(numbers, view.place is None) for numbers in maps)
+
+
+def _end(numbers: Tensor, are_shares: bool) -> float:
+    falling = numbers.flatten().sort(descending=True).values
+    first, later = falling[0].item(), falling[len(falling) // 50].item()
+    return later if are_shares and first > DAZZLES * later > 0 else first
 
 
 def outlined(view: "View") -> np.ndarray | None:
@@ -76,12 +86,15 @@ def _draw_maps(found: "Look", maps: list[Tensor], axes: list[Axes]) -> None:
     for numbers, title, ax in zip(maps, titles, axes, strict=False):
         drawn = draw_map(numbers.numpy(), found.photograph, found.box, ax, limits=limits, outlined=asked)
         ax.set_title(title)
-    scale = axes[0].figure.colorbar(drawn.map, ax=axes, shrink=0.9, pad=0.02)
+    beyond = "max" if max(numbers.max().item() for numbers in maps) > limits[1] else "neither"
+    scale = axes[0].figure.colorbar(drawn.map, ax=axes, shrink=0.9, pad=0.02, extend=beyond)
     if found.view.place is not None:
         scale.set_label("cosine")
         return
     scale.ax.yaxis.set_major_formatter(PercentFormatter(1.0))
-    scale.set_label("share (line: all alike)")
+    scale.set_label(
+        "share (line: all alike)" if beyond == "neither" else "share (line: all alike; tip: more)"
+    )
     scale.ax.axhline(1 / maps[0].numel(), color="white", linewidth=3)
     scale.ax.axhline(1 / maps[0].numel(), color="black", linewidth=1)
 
