@@ -25,7 +25,7 @@ HIGH, WIDE, NARROW = 3.6, 4.4, 1.9  # inches of a panel: as high, as wide as it 
 BARS, SCALE, TITLE = 3.2, 0.9, 0.9  # inches for the classes, the scale of colours, and the words on top
 LETTERS = 10.5  # of a title to an inch
 DAZZLES = 3  # times as much as the brightest of fifty
-SPREAD = 3  # where half of a map takes more than a third of the patches, a line around them says nothing
+SPREAD = 4  # where half of a map takes more than a quarter of the patches, a line around them says little
 
 
 def draw_look(found: "Look") -> Figure:
