@@ -410,7 +410,6 @@ def test_the_view_it_begins_with_passes_the_deletion_test():
 
 @every_kind
 def test_a_page_can_be_made_of_each_kind(kind, tmp_path):
-    pytest.importorskip("vit_steps.looking.explorer_page")
     found = look((made(kind), PREPROCESS), photograph(40, 30), control=True)
     found.save(tmp_path / "page.html")
     page = (tmp_path / "page.html").read_text(encoding="utf-8")
