@@ -32,7 +32,8 @@ FIRST = (
 
 def pytest_collection_modifyitems(items):
     def place(item):
-        return next((place for place, name in enumerate(FIRST) if name in item.nodeid), len(FIRST))
+        file = item.nodeid.partition("::")[0]
+        return next((place for place, name in enumerate(FIRST) if name in file), len(FIRST))
 
     items.sort(key=place)
 

@@ -147,7 +147,7 @@ for _ in sys.stdin:
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs a process that can be doubled")
 def test_a_save_that_is_killed_leaves_one_model_or_is_refused(tmp_path):
-    kills = int(os.environ.get("VIT_STEPS_KILLS", "8"))
+    kills = int(os.environ.get("VIT_STEPS_KILLS", "16"))
     found, command = {"whole": 0, "refused": 0}, [sys.executable, "-c", KILLED, tmp_path / "vit"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as nursery:
         for each in range(kills):
