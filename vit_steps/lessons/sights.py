@@ -55,7 +55,7 @@ class Sight(NamedTuple):
             that hold most of them: the product of two is their cosine.
         attention: how much the CLS token looks at each patch, in every block and head.
         kernels: principal components of the patch embedding, the most variance first.
-        positions: of each patch, the row of the position table, scaled to length 1, in few directions.
+        positions: of each patch, the row of the position table, scaled to length 1.
         kept: how much of the tokens this is, in words.
     """
 
@@ -65,7 +65,7 @@ class Sight(NamedTuple):
     tokens: Float[Tensor, "images patches directions"]
     attention: Float[Tensor, "images depth heads patches"]
     kernels: Float[Tensor, "patterns channels side side"]
-    positions: Float[Tensor, "patches directions"]
+    positions: Float[Tensor, "patches dim"]
     kept: str = "computed just now"
 
 
@@ -114,7 +114,7 @@ def see(model: ViT, preprocess: Preprocess, whose: str) -> Sight:
         tokens=in_few_directions(tokens),
         attention=attention,
         kernels=kernel_components(model.patch_embed.proj.weight, PATTERNS),
-        positions=in_few_directions(model.pos_embed[:, -model.grid[0] * model.grid[1] :])[0],
+        positions=F.normalize(model.pos_embed[0, model.pos_embed.shape[1] - tokens.shape[1] :], dim=-1),
     )
 
 

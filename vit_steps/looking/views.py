@@ -21,7 +21,7 @@ from vit_steps.looking._look_figure import draw_look, limits_of, outlined, png_o
 from vit_steps.looking._on_photograph import Box, Drawn, draw_map
 from vit_steps.looking._tokens import read_rows
 from vit_steps.looking.attention_maps import attention_rollout
-from vit_steps.looking.png import screen_width
+from vit_steps.looking.png import pack, screen_width
 from vit_steps.vit import Trace, ViT
 
 ENDINGS = (".png", ".html")
@@ -247,7 +247,7 @@ class Look:
     __repr__ = __str__
 
     def _repr_mimebundle_(self, **_: Any) -> tuple[dict, dict]:
-        picture = png_of(self.draw(), str(self))
+        picture = pack(png_of(self.draw(), str(self)))  # a notebook keeps it
         shown = {"alt": str(self), "width": screen_width(picture)}
         return {"text/plain": str(self), "image/png": picture}, {"image/png": shown}
 
