@@ -31,7 +31,7 @@ NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 SCREENSHOTS = Path(__file__).parent / "screenshots"
 PATHS = [*NOTEBOOKS.glob("*.ipynb"), *NOTEBOOKS.glob("beyond/*.ipynb")]
 TO_THE_END = "2_cls_token"  # the shortest lesson
-CURVE, ALL_EPOCHS, FEW_EPOCHS = "on_epoch=curve.draw", "epochs=50", "epochs=3"
+CURVE, ALL_EPOCHS, FEW_EPOCHS = "on_epoch=curve.draw", "epochs=30", "epochs=3"
 VIEW, PICTURE = "application/vnd.jupyter.widget-view+json", "image/png"
 TRACEBACK = "application/vnd.jupyter.stderr"
 HANDS = {
@@ -243,6 +243,10 @@ class TestLesson2(Lesson):
 
 class TestLookingInside(Lesson):
     lesson = "a_looking_inside"
+
+
+class TestRealViTs(Lesson):
+    lesson = "real_vits"
 
 
 def test_none_is_left_out():
