@@ -334,7 +334,7 @@ def test_slides_alone_are_what_a_site_has_of_them(export, monkeypatch, tmp_path)
     monkeypatch.setattr(export.Lesson, "live", {})
     export.main(["slides", "--out", str(tmp_path / "slides")])
     export.main(["site", "--out", str(tmp_path / "site")])
-    assert [number for _, number in built] == [6, 6]
+    assert [number for _, number in built] == [7, 7]
     assert (tmp_path / "site" / "slides").is_dir()
 
 

@@ -42,7 +42,8 @@ def load_crops(half: Half, *, grey: bool = False) -> Crops:
 
     Args:
         half: "left" or "right".
-        grey: in grey, all with the same mean and deviation, so that neither colour nor light gives them away.
+        grey: in grey, all with nearly the same mean and deviation: what is lighter or darker than the
+            scale is cut off.
 
     Raises:
         ValueError: "half must be one of left, right, got 'top'".
