@@ -87,7 +87,8 @@ def load_sights(model: str | os.PathLike | None = None) -> tuple[Sight, Sight]:
         ConnectionError: the Hub was asked for a name and does not answer.
     """
     if model is None:
-        return _unpack("trained"), _unpack("untrained")
+        trained = _unpack("trained", _photographs())
+        return trained, _unpack("untrained", trained.images)
     loaded = load_pretrained(model, image_size=SIDE)
     twin = twin_of(loaded.model)
     return see(loaded.model, loaded.preprocess, str(model)), see(twin, loaded.preprocess, "an untrained twin")
@@ -189,17 +190,21 @@ def unpack_signed(numbers: Tensor, step: Tensor) -> Tensor:
     return F.normalize(numbers * step, dim=-1)
 
 
-def _unpack(name: str) -> Sight:
-    packed, said = read_safetensors(TRACES / f"{name}.safetensors")
+def _photographs() -> Float[Tensor, "images channels height width"]:
+    """The photographs as DINOv2 is given them."""
     preprocess = Preprocess(
         (SIDE, SIDE), mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225), crop_pct=0.875
     )
-    pixels = torch.cat([preprocess(load_photo(photo, size=PHOTO_SIDE)) for photo in PHOTOS])
+    return torch.cat([preprocess.undo(preprocess(load_photo(name, size=PHOTO_SIDE))) for name in PHOTOS])
+
+
+def _unpack(name: str, images: Tensor) -> Sight:
+    packed, said = read_safetensors(TRACES / f"{name}.safetensors")
     rows, cols = map(int, said["grid"].split(" x "))
     share, error = float(said["share_kept"]), float(said["largest_error_of_a_cosine"])
     return Sight(
         whose=said["whose"],
-        images=preprocess.undo(pixels),
+        images=images,
         grid=(rows, cols),
         tokens=unpack_signed(packed["tokens"], packed["tokens_step"]),
         attention=(packed["attention"] / 255).square() * packed["attention_peaks"],
