@@ -5,6 +5,8 @@ once more of an untrained twin. ``python tools/real_vit.py`` makes the files in 
 """
 
 import os
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -49,7 +51,7 @@ class Sight(NamedTuple):
 
     Attributes:
         whose: whose eyes these are, in words.
-        images: the photographs as the model gets them, colours in [0, 1].
+        photographs: gives ``images``; what nobody asks for takes no memory.
         grid: (rows, cols), counted in patches.
         tokens: of each patch after the last block and the final norm, scaled to length 1, in the directions
             that hold most of them: the product of two is their cosine.
@@ -60,13 +62,18 @@ class Sight(NamedTuple):
     """
 
     whose: str
-    images: Float[Tensor, "images channels height width"]
+    photographs: Callable[[], Tensor]
     grid: tuple[int, int]
     tokens: Float[Tensor, "images patches directions"]
     attention: Float[Tensor, "images depth heads patches"]
     kernels: Float[Tensor, "patterns channels side side"]
     positions: Float[Tensor, "patches dim"]
     kept: str = "computed just now"
+
+    @property
+    def images(self) -> Float[Tensor, "images channels height width"]:
+        """The photographs as the model gets them, colours in [0, 1]."""
+        return self.photographs()
 
 
 @door(lambda model: None if model is None else values.path("model", model))
@@ -87,8 +94,7 @@ def load_sights(model: str | os.PathLike | None = None) -> tuple[Sight, Sight]:
         ConnectionError: the Hub was asked for a name and does not answer.
     """
     if model is None:
-        trained = _unpack("trained", _photographs())
-        return trained, _unpack("untrained", trained.images)
+        return _unpack("trained"), _unpack("untrained")
     loaded = load_pretrained(model, image_size=SIDE)
     twin = twin_of(loaded.model)
     return see(loaded.model, loaded.preprocess, str(model)), see(twin, loaded.preprocess, "an untrained twin")
@@ -110,7 +116,7 @@ def see(model: ViT, preprocess: Preprocess, whose: str) -> Sight:
     tokens, attention = (torch.cat(parts) for parts in zip(*seen, strict=True))
     return Sight(
         whose=whose,
-        images=torch.cat([preprocess.undo(each) for each in pixels]),
+        photographs=lambda: torch.cat([preprocess.undo(each) for each in pixels]),
         grid=model.grid,
         tokens=in_few_directions(tokens),
         attention=attention,
@@ -190,6 +196,7 @@ def unpack_signed(numbers: Tensor, step: Tensor) -> Tensor:
     return F.normalize(numbers * step, dim=-1)
 
 
+@cache
 def _photographs() -> Float[Tensor, "images channels height width"]:
     """The photographs as DINOv2 is given them."""
     preprocess = Preprocess(
@@ -198,13 +205,13 @@ def _photographs() -> Float[Tensor, "images channels height width"]:
     return torch.cat([preprocess.undo(preprocess(load_photo(name, size=PHOTO_SIDE))) for name in PHOTOS])
 
 
-def _unpack(name: str, images: Tensor) -> Sight:
+def _unpack(name: str) -> Sight:
     packed, said = read_safetensors(TRACES / f"{name}.safetensors")
     rows, cols = map(int, said["grid"].split(" x "))
     share, error = float(said["share_kept"]), float(said["largest_error_of_a_cosine"])
     return Sight(
         whose=said["whose"],
-        images=images,
+        photographs=_photographs,
         grid=(rows, cols),
         tokens=unpack_signed(packed["tokens"], packed["tokens_step"]),
         attention=(packed["attention"] / 255).square() * packed["attention_peaks"],
