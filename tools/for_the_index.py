@@ -1,4 +1,4 @@
-"""What an index page such as PyPI's shows, made while a wheel is built: the README with links that lead somewhere.
+"""What an index page such as PyPI's shows, made with the wheel: the README with links that lead somewhere.
 
 The address of the repository stands in pyproject.toml, ``[tool.vit-steps]``, and nowhere else. Relative links
 and pictures of the README become absolute ones; where no address is written, links become plain text and
