@@ -14,7 +14,7 @@ from types import ModuleType
 
 import pytest
 import yaml
-from nbconvert.filters.markdown_mistune import markdown2html_mistune
+from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 
 ROOT = Path(__file__).parents[2]
 ADDRESS = "https://git.example.org/school/lessons"
@@ -102,7 +102,7 @@ def links(html):
 
 
 def rendered(markdown):
-    return markdown2html_mistune(markdown)
+    return MarkdownWithMath(renderer=IPythonRenderer(exclude_anchor_links=True)).render(markdown)
 
 
 def test_with_an_address_every_link_of_the_readme_leads_to_a_file_that_is_there(index):
