@@ -67,6 +67,10 @@ def say(capsys):
     return run
 
 
+def answers_of(check, answer):
+    return (lessons.check_sincos_1d, answer, ROW_ENDS) if check is check_sincos_1d else (check, answer)
+
+
 @pytest.mark.parametrize(("check", "answer"), RIGHT)
 def test_the_right_answer_passes(say, check, answer):
     verdict, line = say(check, answer)
@@ -81,11 +85,14 @@ def test_every_check_is_tested_and_can_be_imported_from_the_room():
 
 
 @pytest.mark.parametrize(("check", "answer", "words"), WRONG)
-def test_a_wrong_answer_hears_which_mistake_it_is(say, check, answer, words):
-    verdict, line = say(check, answer)
-    assert not verdict
-    assert line.startswith("wrong: ")
-    assert words in line
+def test_a_wrong_answer_hears_which_mistake_it_is(check, answer, words):
+    found = lessons.grade(*answers_of(check, answer))
+    assert not found.right
+    assert found.message.startswith("wrong: ")
+    assert words in found.message
+    assert found.mistake
+    assert "at [" not in found.mistake  # numbers of this one answer
+    assert not found.mistake.startswith("wrong")
 
 
 def test_every_check_names_two_mistakes_at_least():

@@ -5,6 +5,7 @@ lesson's name; its ``check_…`` functions say what is wrong with a reader's ans
 "Check" means this and nothing else.
 """
 
+from vit_steps.lessons._verdict import Grade, grade
 from vit_steps.lessons.cells import show_figure, show_source
 from vit_steps.lessons.classification import (
     check_classify_by_mean,
@@ -19,6 +20,7 @@ from vit_steps.lessons.patch_embedding import check_overlap, check_patches2image
 from vit_steps.lessons.position_embedding import check_most_alike, check_sincos_1d, check_swap_positions
 
 __all__ = [
+    "Grade",
     "check_attention_zoo",
     "check_classify_by_mean",
     "check_freeze_all_but_head",
@@ -35,6 +37,7 @@ __all__ = [
     "check_swap_positions",
     "check_weight_rows",
     "check_weights_zoo",
+    "grade",
     "leave_out",
     "show_figure",
     "show_source",

@@ -1,15 +1,18 @@
-"""What all checks share: an answer is run, held against the right one and the usual mistakes, and told.
+"""What all checks share: an answer is run, held against the right one and the usual mistakes, and graded.
 
-Every check takes the reader's function, prints one line and returns whether the answer is right. No answer
-makes a check raise. A mistake is recognised by what it gives: the answer is held against the right one and
-against those that come of the usual mistakes, on inputs that are random, not square and more than one image.
-What the reader is to write may not be called, under whatever name: an answer is watched while it runs.
+Every check takes the reader's function, prints one line and returns whether the answer is right; ``grade``
+gives the same in silence, with the mistake's name. No answer makes a check raise. A mistake is recognised by
+what it gives: the answer is held against the right one and against those that come of the usual mistakes, on
+inputs that are random, not square and more than one image. What the reader is to write may not be called,
+under whatever name: an answer is watched while it runs.
 """
 
 import inspect
+import io
 import sys
 from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, redirect_stdout
+from functools import wraps
 from typing import Any, NamedTuple
 
 import torch
@@ -20,11 +23,31 @@ LONGEST_MESSAGE = 120
 WRITE_IT = "write it yourself"
 
 
+class Grade(NamedTuple):
+    """What a check found: whether the answer is right, the line that says so, and the mistake's name."""
+
+    right: bool
+    message: str
+    mistake: str | None = None
+
+
+class Fault(str):
+    """The line on a wrong answer, and the name that it shares with the same mistake of other readers."""
+
+    name: str
+
+    def __new__(cls, line: str, name: str | None = None):
+        """Name the mistake by its line, or shorter where the line quotes numbers of this one answer."""
+        fault = super().__new__(cls, line)
+        fault.name = name or line.removeprefix("wrong: ")
+        return fault
+
+
 class Outcome(NamedTuple):
     """What an answer gave: a tensor, or the words for why there is none."""
 
     tensor: Tensor | None
-    problem: str | None = None
+    problem: Fault | None = None
     changed: bool = False
 
 
@@ -32,19 +55,62 @@ class _UnfitError(Exception):
     """Something came back, and not what was asked for."""
 
 
+NOT_YET = "no answer yet"
+
+
 def unfit(result: Any, wanted: str) -> _UnfitError:
     """What to raise when an answer gave something that is no answer."""
     if result is None or result is ...:
-        return _UnfitError(f"not yet: your function returns {result}")
-    return _UnfitError(f"wrong: your function returns {type(result).__name__}, wanted {wanted}")
+        return _UnfitError(Fault(f"not yet: your function returns {result}", NOT_YET))
+    return _UnfitError(Fault(f"wrong: your function returns {type(result).__name__}, wanted {wanted}"))
 
 
-def tell(fault: str | None, held_against: str, caught: Iterable[str] = ()) -> bool:
-    """Print the one line of a check, and say whether there was no fault."""
+def check(judge: Callable[..., Grade]) -> Callable[..., bool]:
+    """Make a check of a function that grades: it prints the line, and returns whether the answer is right."""
+
+    @wraps(judge)
+    def tell(*answers: Any) -> bool:
+        found = judge(*answers)
+        print(found.message)
+        return found.right
+
+    signature = inspect.signature(judge).replace(return_annotation=bool)
+    tell.__signature__ = signature  # type: ignore[attr-defined]
+    return tell
+
+
+def grade(check: Callable[..., bool], *answers: Any) -> Grade:
+    """Hold an answer against a check in silence: the same verdict as a value, with the mistake's name.
+
+    Args:
+        check: one of the ``check_…`` functions.
+        *answers: what the check takes, nearly always one function.
+
+    Returns:
+        ``(right, message, mistake)``: the line that the check would print, and what kind of mistake it is, in
+        words that are the same for everybody who makes it; None for a right answer.
+
+    Raises:
+        TypeError: "check must be one of the check_ functions of vit_steps.lessons, got 'sum'", or another
+            number of answers than the check takes.
+
+    Example:
+        >>> grade(check_pool_patches, lambda tokens, num_prefix: tokens.mean(1)).mistake
+        'CLS and registers are in your mean: it runs over all tokens'
+    """
+    judge = getattr(check, "__wrapped__", None)
+    if not getattr(check, "__name__", "").startswith("check_") or judge is None:
+        raise TypeError(f"check must be one of the check_ functions of vit_steps.lessons, got {check!r:.80}")
+    inspect.signature(judge).bind(*answers)
+    with redirect_stdout(io.StringIO()):
+        return judge(*answers)
+
+
+def verdict(fault: str | None, held_against: str, caught: Iterable[str] = ()) -> Grade:
+    """Put a check's one line together: the fault, or what the answer was held against."""
     names = "; ".join(words.partition(" (")[0] for words in caught)
     line = fault or f"right: {held_against}" + (f" these are caught: {names}" if names else "")
-    print(" ".join(line.split()))
-    return fault is None
+    return Grade(fault is None, " ".join(line.split()), fault and Fault(getattr(fault, "name", fault)).name)
 
 
 def find_fault(
@@ -54,7 +120,7 @@ def find_fault(
     mistakes: dict[str, Callable],
     *,
     yourself: Iterable[Callable] = (),
-) -> str | None:
+) -> Fault | None:
     """Say what is wrong with an answer, or None: in the words of ``mistakes`` where one gives the same.
 
     ``yourself`` are functions that the reader is to do without, because one of them is the answer.
@@ -66,15 +132,16 @@ def find_fault(
     if not _same(outcomes, wanted):
         for words, mistake in mistakes.items():
             if _same(outcomes, [call(mistake, arguments) for arguments in cases.values()]):
-                return f"wrong: {words}"
+                return Fault(f"wrong: {words}")
     return next(_differences(cases, outcomes, wanted), None)
 
 
-def not_a_function(answer: Any) -> str:
+def not_a_function(answer: Any) -> Fault:
     """Say that something else stands where a function is asked for."""
     if answer is None:
-        return "not yet: there is no function, only None"
-    return f"wrong: give the function itself, without calling it; this is of type {type(answer).__name__}"
+        return Fault("not yet: there is no function, only None", NOT_YET)
+    asked = "give the function itself, without calling it"
+    return Fault(f"wrong: {asked}; this is of type {type(answer).__name__}", asked)
 
 
 def call(function: Callable, arguments: tuple, yourself: Iterable[Callable] = ()) -> Outcome:
@@ -85,11 +152,11 @@ def call(function: Callable, arguments: tuple, yourself: Iterable[Callable] = ()
             result = function(*given)
         tensor, problem = _to_tensor(result), None
         if called:
-            problem = f"wrong: your function calls {called[0]}: {WRITE_IT}"
+            problem = Fault(f"wrong: your function calls {called[0]}: {WRITE_IT}")
     except _UnfitError as error:
-        tensor, problem = None, str(error)
+        tensor, problem = None, error.args[0]
     except Exception as error:
-        tensor, problem = None, f"wrong: your function raises {quote(error)}"
+        tensor, problem = None, Fault(f"wrong: your function raises {quote(error)}", raised(error))
     return Outcome(tensor, problem, any(map(_is_changed, given, arguments)))
 
 
@@ -143,6 +210,11 @@ def _to_tensor(result: Any) -> Tensor:
         raise unfit(result, "a tensor") from None
 
 
+def raised(error: Exception) -> str:
+    """The name of a mistake that ends in an error: its kind, without what it says of this one answer."""
+    return f"your function raises {type(error).__name__}"
+
+
 def quote(error: Exception) -> str:
     """What an error says, in one short line."""
     words = " ".join(f"{type(error).__name__}: {error}".split())
@@ -171,22 +243,25 @@ def _far(ours: Tensor, other: Tensor) -> Tensor:
     return ~torch.isclose(ours, other, rtol=TOLERANCE, atol=TOLERANCE, equal_nan=True)
 
 
-def _differences(cases: dict[str, tuple], outcomes: list[Outcome], wanted: list[Outcome]) -> Iterator[str]:
+def _differences(cases: dict[str, tuple], outcomes: list[Outcome], wanted: list[Outcome]) -> Iterator[Fault]:
     for label, ours, right in zip(cases, outcomes, wanted, strict=True):
         if ours.problem:
             yield _locate(ours.problem, label)
         elif ours.tensor.shape != right.tensor.shape:
             shapes = f"{tuple(ours.tensor.shape)}, wanted {tuple(right.tensor.shape)}"
-            yield f"wrong: for {label} your shape is {shapes}"
+            yield Fault(f"wrong: for {label} your shape is {shapes}", "your shape is another one")
         elif not _alike(ours, right):
-            yield f"wrong: for {label} {_first_difference(ours.tensor, right.tensor)}"
+            numbers = _first_difference(ours.tensor, right.tensor)
+            yield Fault(f"wrong: for {label} {numbers}", "your numbers are other ones")
         elif ours.changed:
-            yield "wrong: right numbers, but your function changes the tensor it was given: take a copy"
+            yield Fault(
+                "wrong: right numbers, but your function changes the tensor it was given: take a copy"
+            )
 
 
-def _locate(problem: str, label: str) -> str:
+def _locate(problem: Fault, label: str) -> Fault:
     is_everywhere = problem.startswith("not yet") or problem.endswith(WRITE_IT)
-    return problem if is_everywhere else f"{problem} ({label})"
+    return problem if is_everywhere else Fault(f"{problem} ({label})", problem.name)
 
 
 def _first_difference(ours: Tensor, right: Tensor) -> str:
@@ -204,7 +279,7 @@ def show(number: Tensor) -> str:
 
 def find_gap(
     answer: Any, right: dict[str, Callable], zoo: dict[str, Callable], *, yourself: Iterable[Callable] = ()
-) -> str | None:
+) -> Fault | None:
     """Say which bug an answer lets through, or which right implementation it refuses.
 
     ``yourself`` are functions that the answer, a test, is not to hold the others against.
@@ -217,10 +292,10 @@ def find_gap(
         if verdict.problem:
             return _locate(verdict.problem, words)
         if words in right and not verdict.tensor:
-            return f"wrong: your test refuses the right one, {words}"
+            return Fault(f"wrong: your test refuses the right one, {words}")
         if words in zoo and verdict.tensor:
             slipped.append(words)
-    return f"wrong: this slipped through your test: {'; '.join(slipped)}" if slipped else None
+    return Fault(f"wrong: this slipped through your test: {'; '.join(slipped)}") if slipped else None
 
 
 def _ask(answer: Callable, implementation: Callable, yourself: Iterable[Callable]) -> Outcome:

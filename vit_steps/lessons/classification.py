@@ -9,19 +9,24 @@ from torch import Tensor, nn
 
 from vit_steps.classification import classify, pool_cls, pool_mean
 from vit_steps.lessons._verdict import (
+    Fault,
+    Grade,
     Outcome,
     call,
+    check,
     find_fault,
     not_a_function,
     own_random_numbers,
     quote,
+    raised,
     random_tensor,
     show,
-    tell,
+    verdict,
 )
 
 
-def check_smoothed_loss(answer: Any) -> bool:
+@check
+def check_smoothed_loss(answer: Any) -> Grade:
     """Check a cross-entropy with label smoothing (Szegedy et al., arXiv 1512.00567, section 7).
 
     Args:
@@ -36,7 +41,7 @@ def check_smoothed_loss(answer: Any) -> bool:
     yourself = [F.cross_entropy, torch._C._nn.cross_entropy_loss]
     fault = find_fault(answer, _smoothed_loss, cases, SMOOTHED_LOSS_MISTAKES, yourself=yourself)
     fault = fault or _find_torn(answer, next(iter(cases.values())))
-    return tell(fault, f"equal to F.cross_entropy(…, label_smoothing=…) on {len(cases)} batches")
+    return verdict(fault, f"equal to F.cross_entropy(…, label_smoothing=…) on {len(cases)} batches")
 
 
 def _smoothed_loss(logits: Tensor, label: Tensor, smoothing: float, reduction: str = "mean") -> Tensor:
@@ -50,7 +55,8 @@ def _find_torn(answer: Callable, batch: tuple) -> str | None:
         with own_random_numbers(), torch.enable_grad():
             loss = answer(logits.clone().requires_grad_(), *rest)
     except Exception as error:
-        return f"wrong: right numbers, but where the logits have a gradient it raises {quote(error)}"
+        line = f"wrong: right numbers, but where the logits have a gradient it raises {quote(error)}"
+        return Fault(line, raised(error))
     if not isinstance(loss, Tensor):
         return (
             f"wrong: right number, but as {type(loss).__name__}: a loss is a tensor, or it has no backward()"
@@ -119,7 +125,8 @@ SMOOTHED_LOSS_MISTAKES = {
 }
 
 
-def check_classify_by_mean(answer: Any) -> bool:
+@check
+def check_classify_by_mean(answer: Any) -> Grade:
     """Check a head that reads the mean of the patches.
 
     Args:
@@ -132,7 +139,7 @@ def check_classify_by_mean(answer: Any) -> bool:
     cases = {f"a batch of {batch}": (3 * random_tensor(batch, 7, 8), norm, head) for batch in (1, 2)}
     yourself = [classify, pool_mean]
     fault = find_fault(answer, _classify(), cases, CLASSIFY_BY_MEAN_MISTAKES, yourself=yourself)
-    return tell(fault, "equal to classify(tokens, norm, head, pool=pool_mean), for one image and for two")
+    return verdict(fault, "equal to classify(tokens, norm, head, pool=pool_mean), for one image and for two")
 
 
 def _classify(pool: Callable = pool_mean) -> Callable:
@@ -161,7 +168,8 @@ CLASSIFY_BY_MEAN_MISTAKES = {
 }
 
 
-def check_freeze_all_but_head(answer: Any) -> bool:
+@check
+def check_freeze_all_but_head(answer: Any) -> Grade:
     """Check that the head alone is left to learn, and that its numbers are counted.
 
     Args:
@@ -173,7 +181,7 @@ def check_freeze_all_but_head(answer: Any) -> bool:
     result = call(answer, (model,)) if callable(answer) else Outcome(None, not_a_function(answer))
     fault = result.problem or _find_unfrozen(model) or _find_replaced(model, before)
     fault = fault or _find_miscount(result.tensor, model)
-    return tell(fault, "model.head learns and nothing else does, and its numbers are counted")
+    return verdict(fault, "model.head learns and nothing else does, and its numbers are counted")
 
 
 class _LittleModel(nn.Module):

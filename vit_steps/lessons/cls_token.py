@@ -8,10 +8,18 @@ from torch import Tensor
 
 from vit_steps.classification import pool_mean
 from vit_steps.cls_token import prepend_registers
-from vit_steps.lessons._verdict import TOLERANCE, find_fault, random_tensor, tell
+from vit_steps.lessons._verdict import (
+    TOLERANCE,
+    Grade,
+    check,
+    find_fault,
+    random_tensor,
+    verdict,
+)
 
 
-def check_registers(answer: Any) -> bool:
+@check
+def check_registers(answer: Any) -> Grade:
     """Check a sequence with registers (Darcet et al., arXiv 2309.16588).
 
     Args:
@@ -27,7 +35,7 @@ def check_registers(answer: Any) -> bool:
     }
     right, yourself = _sequence("cls", "registers", "patches"), [prepend_registers]
     fault = find_fault(answer, right, cases, REGISTERS_MISTAKES, yourself=yourself)
-    return tell(fault, "CLS, four registers, six patches, for one image and for three")
+    return verdict(fault, "CLS, four registers, six patches, for one image and for three")
 
 
 def _sequence(*order: str, expand: bool = True) -> Callable:
@@ -59,7 +67,8 @@ REGISTERS_MISTAKES = {
 }
 
 
-def check_pool_patches(answer: Any) -> bool:
+@check
+def check_pool_patches(answer: Any) -> Grade:
     """Check the mean of the patches behind a prefix of tokens that have no patch.
 
     Args:
@@ -67,7 +76,7 @@ def check_pool_patches(answer: Any) -> bool:
     """
     cases = {f"num_prefix {prefix}": (random_tensor(2, prefix + 6, 8), prefix) for prefix in (1, 5, 0)}
     fault = find_fault(answer, _pool_patches, cases, POOL_PATCHES_MISTAKES, yourself=[pool_mean])
-    return tell(fault, "the mean of six patches, behind CLS and four registers, CLS alone, and nothing")
+    return verdict(fault, "the mean of six patches, behind CLS and four registers, CLS alone, and nothing")
 
 
 def _pool_patches(tokens: Tensor, num_prefix: int) -> Tensor:
@@ -105,7 +114,8 @@ POOL_PATCHES_MISTAKES = {
 }
 
 
-def check_reached(answer: Any) -> bool:
+@check
+def check_reached(answer: Any) -> Grade:
     """Check which tokens a loss reaches that reads the CLS token alone.
 
     Args:
@@ -114,7 +124,7 @@ def check_reached(answer: Any) -> bool:
     tokens = random_tensor(2, 5, 8)
     cases = {label: (encoder, tokens) for label, encoder in _encoders().items()}
     fault = find_fault(answer, _reach("weighted", "cls"), cases, REACHED_MISTAKES)
-    return tell(fault, f"the tokens that a gradient reaches through {len(cases)} encoders")
+    return verdict(fault, f"the tokens that a gradient reaches through {len(cases)} encoders")
 
 
 def _encoders() -> dict[str, Callable]:

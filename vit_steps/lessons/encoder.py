@@ -10,10 +10,16 @@ from torch import Tensor, nn
 
 from vit_steps.classification import pool_cls, pool_mean
 from vit_steps.encoder import attention_weights, fused_attention, merge_heads, self_attention, split_heads
-from vit_steps.lessons._verdict import find_gap, tell
+from vit_steps.lessons._verdict import (
+    Grade,
+    check,
+    find_gap,
+    verdict,
+)
 
 
-def check_pool_zoo(answer: Any) -> bool:
+@check
+def check_pool_zoo(answer: Any) -> Grade:
     """Check a test of mean pooling.
 
     Args:
@@ -21,7 +27,7 @@ def check_pool_zoo(answer: Any) -> bool:
     """
     right = {"pool_mean": pool_mean, "a pool_mean that adds up in another order": _mean_backwards}
     fault = find_gap(answer, right, POOL_ZOO, yourself=[pool_mean])
-    return tell(fault, "pool_mean passes, and", caught=POOL_ZOO)
+    return verdict(fault, "pool_mean passes, and", caught=POOL_ZOO)
 
 
 def _mean_backwards(tokens: Tensor) -> Tensor:
@@ -36,7 +42,8 @@ POOL_ZOO = {
 }
 
 
-def check_weights_zoo(answer: Any) -> bool:
+@check
+def check_weights_zoo(answer: Any) -> Grade:
     """Check a test of attention weights.
 
     Args:
@@ -45,7 +52,7 @@ def check_weights_zoo(answer: Any) -> bool:
     """
     right = {"attention_weights": attention_weights, "an attention_weights that scales first": _scale_first}
     fault = find_gap(answer, right, WEIGHTS_ZOO, yourself=[attention_weights, self_attention])
-    return tell(fault, "attention_weights passes, and", caught=WEIGHTS_ZOO)
+    return verdict(fault, "attention_weights passes, and", caught=WEIGHTS_ZOO)
 
 
 def _scores(query: Tensor, key: Tensor, width: int) -> Tensor:
@@ -70,7 +77,8 @@ WEIGHTS_ZOO = {
 }
 
 
-def check_attention_zoo(answer: Any) -> bool:
+@check
+def check_attention_zoo(answer: Any) -> Grade:
     """Check a test of self-attention.
 
     Args:
@@ -79,7 +87,7 @@ def check_attention_zoo(answer: Any) -> bool:
     """
     right = {"self_attention": self_attention, "a self_attention that scales first": _attend(_scale_first)}
     fault = find_gap(answer, right, ATTENTION_ZOO, yourself=READY_MADE)
-    return tell(fault, "self_attention passes, and", caught=ATTENTION_ZOO)
+    return verdict(fault, "self_attention passes, and", caught=ATTENTION_ZOO)
 
 
 # The answer is to be found by experiments, and not by holding one attention against another.

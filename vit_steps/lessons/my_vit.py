@@ -15,14 +15,19 @@ from torch import Tensor, nn
 from vit_steps import classification, cls_token, encoder, patch_embedding, position_embedding
 from vit_steps.data import load_digits_images
 from vit_steps.lessons._verdict import (
+    NOT_YET,
     WRITE_IT,
+    Fault,
+    Grade,
+    check,
     find_fault,
     not_a_function,
     own_random_numbers,
     quote,
+    raised,
     random_tensor,
-    tell,
     unfit,
+    verdict,
 )
 from vit_steps.training import load_checkpoint
 from vit_steps.vit import ViT
@@ -42,7 +47,8 @@ YOURSELF = [
 ]
 
 
-def check_my_vit(answer: Any) -> bool:
+@check
+def check_my_vit(answer: Any) -> Grade:
     """Check a whole ViT, and let it read the test digits with the weights that ship.
 
     Args:
@@ -50,7 +56,7 @@ def check_my_vit(answer: Any) -> bool:
             whose parameters are named as the package's.
     """
     fault = _find_fault(answer)
-    return tell(fault, "" if fault else _read_digits(answer))
+    return verdict(fault, "" if fault else _read_digits(answer))
 
 
 def _find_fault(answer: Any) -> str | None:
@@ -79,7 +85,7 @@ def _find_fixed(answer: Any) -> str | None:
         model.load_state_dict(shipped.state_dict())
         fault = find_fault(model, shipped, {"two digits": (images,)}, {}, yourself=YOURSELF)
     sizes = "right for one model and not for the next: is a size written down that your class is given?"
-    return f"{fault}; {sizes}" if fault else None
+    return Fault(f"{fault}; {sizes}", sizes) if fault else None
 
 
 def _all_random(model: ViT) -> ViT:
@@ -99,9 +105,9 @@ def _build(answer: Any, sizes: dict) -> tuple[Any, str | None]:
         model = answer(*sizes.values())
     except Exception as error:
         kind = "class" if isinstance(answer, type) else "function"
-        return None, f"wrong: your {kind} raises {quote(error)}"
+        return None, Fault(f"wrong: your {kind} raises {quote(error)}", raised(error))
     if not isinstance(model, nn.Module):
-        return None, str(unfit(model, "an nn.Module"))
+        return None, unfit(model, "an nn.Module").args[0]
     if isinstance(model, ViT):
         return None, f"wrong: this is the package's ViT under another name: {WRITE_IT}"
     return model, None
@@ -110,7 +116,7 @@ def _build(answer: Any, sizes: dict) -> tuple[Any, str | None]:
 def _find_misnamed(model: nn.Module, reference: ViT) -> str | None:
     found, wanted = model.state_dict(), reference.state_dict()
     if not found:
-        return "not yet: your ViT has no parameters"
+        return Fault("not yet: your ViT has no parameters", NOT_YET)
     for name, tensor in wanted.items():
         if name not in found:
             return f"wrong: {name} is missing; {_reason(name, model, found)}"

@@ -8,11 +8,20 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vit_steps.lessons._verdict import count_calls, find_fault, random_tensor, tell, unfit
+from vit_steps.lessons._verdict import (
+    Grade,
+    check,
+    count_calls,
+    find_fault,
+    random_tensor,
+    unfit,
+    verdict,
+)
 from vit_steps.patch_embedding import image2emb_conv, image2patches, patches2image
 
 
-def check_patches2image(answer: Any) -> bool:
+@check
+def check_patches2image(answer: Any) -> Grade:
     """Check the inverse of ``image2patches``.
 
     Args:
@@ -27,7 +36,7 @@ def check_patches2image(answer: Any) -> bool:
     fault = find_fault(answer, patches2image, cases, PATCHES2IMAGE_MISTAKES, yourself=ready_made)
     if not fault and _is_loop(answer):
         fault = "wrong: right numbers, but in a loop: reshape and permute move all patches at once"
-    return tell(fault, "the images come back, of three sizes, with 3 channels and with 1")
+    return verdict(fault, "the images come back, of three sizes, with 3 channels and with 1")
 
 
 def _is_loop(answer: Callable) -> bool:
@@ -86,7 +95,8 @@ PATCHES2IMAGE_MISTAKES = {
 }
 
 
-def check_weight_rows(answer: Any) -> bool:
+@check
+def check_weight_rows(answer: Any) -> Grade:
     """Check the order of the rows of ``weight`` for patches that are flattened (row, col, channel).
 
     Args:
@@ -95,7 +105,7 @@ def check_weight_rows(answer: Any) -> bool:
     sizes = ((3, 4), (2, 3), (1, 2))
     cases = {f"channels {channels}, patch_size {size}": (channels, size) for channels, size in sizes}
     fault = find_fault(answer, _number("Cyx", "yxC"), cases, WEIGHT_ROWS_MISTAKES)
-    return tell(fault, "every row is where the other order needs it, for three sizes of patches")
+    return verdict(fault, "every row is where the other order needs it, for three sizes of patches")
 
 
 def _number(layout: str, order: str) -> Callable:
@@ -122,7 +132,8 @@ WEIGHT_ROWS_MISTAKES = {
 }
 
 
-def check_overlap(answer: Any) -> bool:
+@check
+def check_overlap(answer: Any) -> Grade:
     """Check how many patches overlap, and where.
 
     Args:
@@ -138,7 +149,7 @@ def check_overlap(answer: Any) -> bool:
     count, right = _part(answer, 0), _part(_overlap, 0)
     fault = find_fault(count, right, cases, OVERLAP_COUNT_MISTAKES, yourself=ready_made)
     fault = fault or find_fault(_part(answer, 1), _part(_overlap, 1), cases, OVERLAP_SHARED_MISTAKES)
-    return tell(fault, "what image2emb_conv gives, and the pixels that it reads, for five sizes")
+    return verdict(fault, "what image2emb_conv gives, and the pixels that it reads, for five sizes")
 
 
 @torch.enable_grad()

@@ -6,11 +6,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vit_steps.lessons._verdict import find_fault, random_tensor, tell
+from vit_steps.lessons._verdict import (
+    NOT_YET,
+    Fault,
+    Grade,
+    check,
+    find_fault,
+    random_tensor,
+    verdict,
+)
 from vit_steps.position_embedding import position_similarity, sincos_position
 
 
-def check_sincos_1d(answer: Any, pairs: Any) -> bool:
+@check
+def check_sincos_1d(answer: Any, pairs: Any) -> Grade:
     """Check positions along one line, and the pairs of patches that they take for neighbours.
 
     Args:
@@ -20,7 +29,7 @@ def check_sincos_1d(answer: Any, pairs: Any) -> bool:
     cases = {f"{places} places, dim {dim}": (places, dim) for places, dim in ((49, 64), (10, 6))}
     fault = find_fault(answer, _sincos_1d, cases, SINCOS_1D_MISTAKES, yourself=[sincos_position])
     fault = fault or _find_wrong_pair(pairs)
-    return tell(fault, "the table equals the formula, and six pairs break at the end of a row")
+    return verdict(fault, "the table equals the formula, and six pairs break at the end of a row")
 
 
 def _sincos_1d(num_places: int, dim: int, waves: float = 0.5, first: int = 0) -> Tensor:
@@ -50,17 +59,18 @@ SINCOS_1D_MISTAKES = {
 
 def _find_wrong_pair(pairs: Any, side: int = 7) -> str | None:
     if pairs is None:
-        return "not yet: your table is right, but the pairs are None"
+        return Fault("not yet: your table is right, but the pairs are None", NOT_YET)
     try:
         found = {tuple(sorted((int(first), int(second)))) for first, second in pairs}
     except Exception:
         return "wrong: your table is right, but the pairs are no list such as [(0, 1), (1, 2)]"
     for pair in sorted(found):
         if why := _why_not(*pair, side=side):
-            return f"wrong: your table is right, but not the pair {pair}: {why}"
+            return Fault(f"wrong: your table is right, but not the pair {pair}: {why}", f"a pair: {why}")
     for end in range(side - 1, side * side - 1, side):
         if (end, end + 1) not in found:
-            return f"wrong: your table is right, but the pair {(end, end + 1)} is missing"
+            missing = f"wrong: your table is right, but the pair {(end, end + 1)} is missing"
+            return Fault(missing, "your table is right, but a pair is missing")
     return None
 
 
@@ -74,7 +84,8 @@ def _why_not(first: int, second: int, side: int) -> str | None:
     return None if second % side == 0 else "on the grid they are neighbours, side by side"
 
 
-def check_most_alike(answer: Any) -> bool:
+@check
+def check_most_alike(answer: Any) -> Grade:
     """Check which patch has the position that is most like that of a given one.
 
     Args:
@@ -82,7 +93,7 @@ def check_most_alike(answer: Any) -> bool:
     """
     cases = {f"row {place} of a random table": (_trap_table(place), place) for place in (1, 4, 11, 15)}
     fault = find_fault(answer, _most_alike, cases, MOST_ALIKE_MISTAKES)
-    return tell(fault, "the largest cosine among the other patches, in four random tables")
+    return verdict(fault, "the largest cosine among the other patches, in four random tables")
 
 
 def _trap_table(place: int) -> Tensor:
@@ -123,7 +134,8 @@ MOST_ALIKE_MISTAKES = {
 }
 
 
-def check_swap_positions(answer: Any) -> bool:
+@check
+def check_swap_positions(answer: Any) -> Grade:
     """Check a table of positions with two rows swapped, and that the original is as it was.
 
     Args:
@@ -132,7 +144,7 @@ def check_swap_positions(answer: Any) -> bool:
     table = random_tensor(17, 6)
     cases = {f"rows {pair[0]} and {pair[1]}": (table, *pair) for pair in ((1, 16), (9, 3))}
     fault = find_fault(answer, _swap_rows, cases, SWAP_POSITIONS_MISTAKES)
-    return tell(fault, "two rows have changed places, and the table you were given is as it was")
+    return verdict(fault, "two rows have changed places, and the table you were given is as it was")
 
 
 def _swap_rows(table: Tensor, first: int, second: int) -> Tensor:
