@@ -16,6 +16,7 @@ import deck
 import jinja2
 import lesson_html
 import nbformat
+import pacing
 import search_places
 from downloads import Download, downloads
 from live_widgets import live_widgets
@@ -190,7 +191,9 @@ def build_slides(folder: Path, lessons: list[Lesson]) -> None:
     env = environment()
     write(folder / "index.html", env.get_template("decks.html.j2").render(lessons=lessons))
     for lesson in lessons:
-        page = env.get_template("deck.html.j2").render(lesson=lesson, stacks=deck.stacks(lesson.notebook))
+        stacks = deck.stacks(lesson.notebook)
+        pacing.pace(stacks)
+        page = env.get_template("deck.html.j2").render(lesson=lesson, stacks=stacks)
         write(folder / f"{lesson.name}.html", page)
     copy_assets(folder)
 
