@@ -33,6 +33,7 @@ ORDER = (
 )
 GOOGLE = {"returns_multiple_items": False, "returns_named_value": False, "warnings": False}
 TITLES = {"parameters": "Takes", "attributes": "Holds", "raises": "Raises"}
+GIVES = re.compile(r"^(?:Returns|Yields):\n((?:    .*(?:\n|$)|\n)+)", flags=re.M)
 ROLE = re.compile(r":(?:func|class|mod|meth|attr):`~?([^`]*)`")
 LITERAL = re.compile(r"``(.*?)``", flags=re.S)
 CODE = re.compile(r"<code>([\w.]+)</code>")
@@ -221,27 +222,24 @@ def head_of(thing) -> str:
 
 
 def parts_of(thing) -> list[Part]:
-    returns = getattr(thing, "returns", None)
-    return [part_of(section, returns) for section in thing.docstring.parsed] if thing.docstring else []
+    return (
+        [part_of(section, thing.docstring.value) for section in thing.docstring.parsed]
+        if thing.docstring
+        else []
+    )
 
 
-def part_of(section, returns) -> Part:
+def part_of(section, docstring: str) -> Part:
     """Words, or a row for each name; of an error the type is the name."""
     kind, value = section.kind.value, section.value
     if kind == "text":
         return Part("", words(value))
     if kind == "admonition":
         return Part(section.title, words(value.contents))
-    if kind in ("returns", "yields"):
-        return Part("Gives", words("\n\n".join(sentence_of(each, returns) for each in value)))
+    if kind in ("returns", "yields"):  # griffe takes a first line that ends in a colon for a type
+        return Part("Gives", words(textwrap.dedent(GIVES.search(docstring)[1])))
     rows = [(getattr(each, "name", None) or str(each.annotation), words(each.description)) for each in value]
-    return Part(TITLES[kind], rows=rows)
-
-
-def sentence_of(given, returns) -> str:
-    """What is given back; griffe takes a first line that ends in a colon for a type."""
-    is_type = str(given.annotation) == str(returns)
-    return given.description if is_type else f"{given.annotation}:\n{given.description}"
+    return Part(TITLES.get(kind, kind.capitalize()), rows=rows)
 
 
 def words(docstring: str) -> Markup:

@@ -56,4 +56,4 @@ def sentences(source: str) -> list[str]:
 
 
 def plain(source: str) -> str:
-    return " ".join(html.unescape(TAG.sub("", source)).split())
+    return " ".join(html.unescape(TAG.sub("", source.replace("<msqrt>", "√"))).split())
