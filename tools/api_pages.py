@@ -107,8 +107,10 @@ class Module:
 
     @cached_property
     def entries(self) -> list[Entry]:
-        """Functions and classes in the order in which they stand there."""
-        found = [each for each in own(self.thing) if each.is_function or each.is_class]
+        """Functions and classes, and values that a room hands out, in the order in which they stand there."""
+        found = [
+            each for each in own(self.thing) if each.is_function or each.is_class or each.path in imports()
+        ]
         return [Entry(each, f"{self.name}.{each.name}") for each in found]
 
 
@@ -205,6 +207,8 @@ def below(thing: griffe.Module) -> Iterator[griffe.Module]:
 def head_of(thing) -> str:
     """The lines above the docstring; of a class also its fields, or what its ``__init__`` takes."""
     lines = textwrap.dedent("\n".join(thing.lines)).splitlines()
+    if thing.is_attribute and not is_property(thing):
+        return "\n".join(lines)
     node = ast.parse("\n".join(lines)).body[0]
     start = min([node.lineno, *(each.lineno for each in node.decorator_list)])
     head = lines[start - 1 : node.body[0].lineno - 1]
@@ -275,6 +279,6 @@ def imports() -> dict[str, str]:
     found: dict[str, str] = {}
     for door in reversed(doors):
         for name, each in door.members.items():
-            if each.is_alias and name in (door.exports or []):
+            if each.is_alias and name in (door.exports or []) and not each.is_module:
                 found[each.target_path] = f"from {door.path} import {name}"
     return found

@@ -17,7 +17,7 @@ HEADING = re.compile(r'<h[1-4] id="([^"]*)"[^>]*>(.*?)</h[1-4]>', flags=re.S)
 END_OF_BLOCK = re.compile(r"</(?:p|li|t[dhr]|d[dt]|div|summary|h\d|figcaption|blockquote)>|<br>")
 TURN = "\0"
 TAG = re.compile(r"<[^>]+>")
-END_OF_SENTENCE = re.compile(r"(?<=[.!?:])\s+(?=[^a-z\s])")
+END_OF_SENTENCE = re.compile(r"(?<=[.!?])\s+(?=[^a-z\s])")
 
 
 @dataclass
