@@ -129,7 +129,7 @@ class Room:
     @property
     def id(self) -> str:
         """Of its heading."""
-        return slug(self.name)
+        return f"room-{slug(self.name)}"
 
     @property
     def path(self) -> str:

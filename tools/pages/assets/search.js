@@ -55,7 +55,7 @@
     const place = window.searchPlaces[result.id];
     const words = new Set(result.terms);
     const name = make("b", {}, ...marked(place.section, words));
-    const where = make("span", { className: "where" }, place.title);
+    const where = make("span", { className: "where" }, place.title === place.section ? "" : place.title);
     const address = `${place.page}${place.anchor && `#${place.anchor}`}`;
     const link = make("a", { href: address }, name, where);
     return make("li", {}, link, make("p", {}, ...marked(tellingOf(place, words), words)));
