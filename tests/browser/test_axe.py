@@ -68,20 +68,25 @@ def test_the_live_curve_says_what_it_shows(page):
     assert violations(page, "img") == []
 
 
+# All pages have one style sheet, whose colours test_accessibility.py reads; on these is all that wears them.
+IN_THE_DARK = ("index", "2_cls_token", "api_vit", "404")
+
+
 @pytest.mark.parametrize("name", ["index", *offline_pages.LESSONS, "api", "api_vit", "404"])
 def test_an_exported_page_shuts_nobody_out_in_the_light_and_in_the_dark(visit, name):
     page = visit(name)
     page.evaluate("document.querySelectorAll('details').forEach((folded) => { folded.open = true; })")
     assert violations(page) == []
-    page.locator("#theme").click()
-    assert violations(page, runOnly=["color-contrast"]) == []  # nothing else has changed
+    if name in IN_THE_DARK:
+        page.locator("#theme").click()
+        assert violations(page, runOnly=["color-contrast"]) == []  # nothing else has changed
 
 
 @pytest.mark.parametrize("asked", ["attention", "xylophone"])
 def test_what_a_search_finds_shuts_nobody_out(visit, asked):
     page = visit("index")
     page.locator("#find").fill(asked)
-    page.locator("#found p", has_text=asked).wait_for()
+    page.locator("#found [role=status]", has_text=asked).wait_for()
     for _ in ("light", "dark"):
         assert violations(page, ".top") == []
         page.locator("#theme").click()

@@ -241,7 +241,7 @@ def test_without_scripts_every_widget_shows_its_picture(visit, name):
 
 def test_a_solution_is_folded_until_it_is_opened_and_not_printed(visit):
     page = visit("2_cls_token")
-    solution, hint = page.locator("details.solution").first, page.locator("details:not([class])").first
+    solution, hint = page.locator("details.solution").first, page.locator("main details:not([class])").first
     code = solution.locator(".highlight")
     assert not code.is_visible()
     solution.locator("summary").click()
@@ -265,7 +265,7 @@ def test_a_link_on_paper_says_where_it_leads_and_the_dark_is_left_behind(visit):
     paper = page.locator('.words a[href^="https"]').first
     assert paper.evaluate(behind) == "none"
     page.emulate_media(media="print", color_scheme="dark")
-    assert paper.evaluate(behind) == f'" (" "{paper.get_attribute("href")}" ")"'
+    assert paper.evaluate(behind) == f'" ({paper.get_attribute("href")})"'
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
 
 
