@@ -207,19 +207,18 @@ def below(thing: griffe.Module) -> Iterator[griffe.Module]:
 def head_of(thing) -> str:
     """The lines above the docstring; of a class also its fields, or what its ``__init__`` takes."""
     lines = textwrap.dedent("\n".join(thing.lines)).splitlines()
-    if thing.is_attribute and not is_property(thing):
-        return "\n".join(lines)
     node = ast.parse("\n".join(lines)).body[0]
-    start = min([node.lineno, *(each.lineno for each in node.decorator_list)])
-    head = lines[start - 1 : node.body[0].lineno - 1]
-    if not isinstance(node, ast.ClassDef):
-        return "\n".join(head)
-    init = next((each for each in node.body if getattr(each, "name", "") == "__init__"), None)
-    shown = [init] if init else [each for each in node.body if isinstance(each, ast.AnnAssign)]
-    ends = [each.body[0].lineno - 1 if init else each.end_lineno for each in shown]
-    return "\n".join(
-        head + [line for each, end in zip(shown, ends, strict=True) for line in lines[each.lineno - 1 : end]]
-    )
+    if not isinstance(node, ast.FunctionDef | ast.ClassDef):
+        return "\n".join(lines)
+    return "\n".join(lines[: node.body[0].lineno - 1] + of_class(node, lines))
+
+
+def of_class(node: ast.FunctionDef | ast.ClassDef, lines: list[str]) -> list[str]:
+    for each in node.body if isinstance(node, ast.ClassDef) else []:
+        if isinstance(each, ast.FunctionDef) and each.name == "__init__":
+            return lines[each.lineno - 1 : each.body[0].lineno - 1]
+    fields = [each for each in node.body if isinstance(each, ast.AnnAssign)]
+    return [line for each in fields for line in lines[each.lineno - 1 : each.end_lineno]]
 
 
 # ---- docstrings ----
