@@ -261,6 +261,29 @@ def test_the_explorers_page_is_read_in_light_and_dark():
     assert all(contrast(ring, ground) >= GRAPHICS for ground in grounds)
 
 
+ASSETS = ROOT / "tools" / "pages" / "assets"
+PAIR = re.compile(rf"light-dark\(({HEX}|white), ({HEX})\)")
+
+
+@pytest.mark.parametrize("mode", ["light", "dark"])
+def test_the_pages_are_read_in_light_and_dark(mode):
+    named = re.compile(rf"--(\w+): {PAIR.pattern};")
+    which = ["light", "dark"].index(mode)
+    sheet = (ASSETS / "site.css").read_text(encoding="utf-8")
+    colours = {name: pair[which] for name, *pair in named.findall(sheet)}
+    for ground in ("paper", "shade"):
+        for ink in ("ink", "quiet", "soft", "blue"):
+            assert contrast(colours[ink], colours[ground]) >= TEXT, (ink, ground)
+    assert contrast(colours["ring"], colours["paper"]) >= GRAPHICS
+    for ink in ("ink", "quiet", "blue"):
+        assert contrast(colours[ink], colours["found"]) >= TEXT, ink
+    code = (ASSETS / "code.css").read_text(encoding="utf-8")
+    for pair in re.findall(rf"(?<!-)color: {PAIR.pattern}", code):
+        assert contrast(pair[which], colours["shade"]) >= 6, pair
+    told = re.sub(PAIR, "", sheet + code)
+    assert {*re.findall(HEX, told)} <= {"#00000040"}, "a colour that knows only the light"
+
+
 # ---- words instead of pictures ----
 
 SAYS_NOTHING = {"figure", "image", "picture", "plot", "photo", "screenshot", "graph", "output"}

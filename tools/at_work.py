@@ -36,11 +36,17 @@ def page(env: jinja2.Environment) -> str:
         heads=model.config["num_heads"],
         parameters=f"{sum(each.numel() for each in model.parameters()):,}",
         right=round(read_notes()["test_accuracy"] * len(test)),
-        style=Markup((FOLDER / "page.css").read_text(encoding="utf-8")),
+        style=text(FOLDER / "page.css"),
+        dark=text(FOLDER / "dark.css"),
+        theme=text(FOLDER.parent / "assets" / "theme.js"),
         weights=Markup(base64.b64encode(SHIPPED.read_bytes()).decode()),
         data={"examples": examples(model), "python": sources()},
         script=Markup(script()),
     )
+
+
+def text(path: Path) -> Markup:
+    return Markup(path.read_text(encoding="utf-8"))
 
 
 def script() -> str:

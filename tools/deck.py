@@ -2,7 +2,7 @@
 
 As in JupyterLab a cell is a slide (the next column), a subslide (below it), a note for the speaker, skipped,
 or, without a word, more of the slide before it. A long text runs on over as many slides as it needs. Of an
-exercise the hints are the speaker's.
+exercise the hints are the speaker's, and so is what stands in a cell's metadata under `slideshow.notes`.
 """
 
 import math
@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from lesson_html import is_folded, kind, text
 
 MOST_LETTERS = 720  # of text on one slide
+FEW_LETTERS = 200  # beside code or a figure: they say too little of it for who stands in front of it
 LETTERS_OF_A_FORMULA, LETTERS_OF_AN_ITEM = 140, 75
 FIGURES = {"picture", "widget"}
 # Where a fold begins or ends, a slide does: there is nothing to click at the wall.
@@ -34,6 +35,8 @@ class Slide:
     section: str
     parts: list = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    is_exercise: bool = False
+    seconds: int = 0
 
     @property
     def is_figure(self) -> bool:
@@ -44,6 +47,13 @@ class Slide:
     def needs_section(self) -> bool:
         """Whether no heading says where in the lesson we are."""
         return not (self.parts and is_headed(self.parts[0]))
+
+    @property
+    def needs_note(self) -> bool:
+        """Whether it shows code, what code gave or a figure, and hardly says what to see there."""
+        said = [split(part)[1] for part in self.parts if isinstance(part, str)]
+        shows = len(said) < len(self.parts)
+        return shows and sum(len(block) for blocks in said for block in blocks) < FEW_LETTERS
 
     @property
     def size(self) -> str:
@@ -71,7 +81,7 @@ def stacks(notebook) -> list[list[Slide]]:
         ValueError: the first cell that is shown does not begin a slide.
     """
     found: list[list[Slide]] = []
-    section = ""
+    section, asked = "", []
     for cell in notebook.cells:
         role = cell.metadata.get("slideshow", {}).get("slide_type", "-")
         if role != "skip" and role != "slide" and not found:
@@ -81,7 +91,9 @@ def stacks(notebook) -> list[list[Slide]]:
         elif role != "skip":
             section = heading(cell) or section
             lay_out(cell, role, section, found)
-            found[-1][-1].notes += hints(cell)
+            asked = hints(cell) or asked
+            given = asked if is_stub(cell) and not found[-1][-1].notes else hints(cell)
+            found[-1][-1].notes += given + own_notes(cell)
     return found
 
 
@@ -90,9 +102,9 @@ def lay_out(cell, role: str, section: str, found: list[list[Slide]]) -> None:
     if role == "slide":
         found.append([])
     if role in ("slide", "subslide"):
-        found[-1].append(Slide(section))
+        found[-1].append(Slide(section, is_exercise=cell.id.startswith("exercise")))
     found[-1][-1].parts.append(first)
-    found[-1] += [Slide(section, [page]) for page in more]
+    found[-1] += [Slide(section, [page], is_exercise=found[-1][-1].is_exercise) for page in more]
 
 
 def heading(cell) -> str | None:
@@ -104,6 +116,10 @@ def is_exercise(cell) -> bool:
     return cell.cell_type == "markdown" and cell.id.startswith("exercise")
 
 
+def is_stub(cell) -> bool:
+    return cell.id.startswith("exercise") and cell.id.endswith("-stub")
+
+
 def on_the_wall(cell) -> str:
     """The words of a cell; an exercise says that it is one, and gives no hints away."""
     if not is_exercise(cell):
@@ -113,6 +129,12 @@ def on_the_wall(cell) -> str:
 
 def hints(cell) -> list[str]:
     return [unfolded(fold[0]) for fold in FOLDED.finditer(cell.source)] if is_exercise(cell) else []
+
+
+def own_notes(cell) -> list[str]:
+    """What a speaker is told of a cell that readers of the lesson are not."""
+    note = cell.metadata.get("slideshow", {}).get("notes")
+    return [note] if note else []
 
 
 def unfolded(source: str) -> str:
@@ -173,8 +195,7 @@ def outputs(part) -> list:
         return []
     found = [output for output in part.outputs if kind(output) != "nothing"]
     has_widget = any(kind(output) == "widget" for output in found)
-    is_stub = part.id.startswith("exercise") and part.id.endswith("-stub")
-    return [output for output in found if not ((has_widget or is_stub) and kind(output) == "text")]
+    return [output for output in found if not ((has_widget or is_stub(part)) and kind(output) == "text")]
 
 
 def shows_code(cell) -> bool:

@@ -5,17 +5,23 @@ The pages hold what the notebooks store. A folder that is there already is repla
 
 import argparse
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+import api_pages
 import at_work
 import deck
 import hub_page
 import jinja2
 import lesson_html
 import nbformat
+import pacing
+import search_places
+from downloads import Download, downloads
 from live_widgets import live_widgets
+from markupsafe import Markup
 
 from vit_steps.files.writing import write_folder
 
@@ -62,6 +68,19 @@ class Lesson:
     def sections(self) -> list[tuple[str, str]]:
         """Anchor and title of each section."""
         return lesson_html.sections(self.notebook)
+
+    @cached_property
+    def downloads(self) -> list[Download]:
+        """What can be taken along of it."""
+        return [*downloads(self.path)]
+
+    @property
+    def text(self) -> Markup:
+        """All its words, as on its page."""
+        cells = self.notebook.cells
+        return Markup("\n").join(
+            lesson_html.words(cell.source) for cell in cells if cell.cell_type == "markdown"
+        )
 
     @property
     def title(self) -> str:
@@ -121,23 +140,62 @@ def environment() -> jinja2.Environment:
 def build_site(folder: Path, lessons: list[Lesson]) -> None:
     env = environment()
     write(folder / "index.html", env.get_template("index.html.j2").render(lessons=lessons, here=None))
-    for before, lesson, after in zip([None, *lessons], lessons, [*lessons[1:], None], strict=False):
+    for before, lesson, after in neighbours(lessons):
         page = env.get_template("lesson.html.j2").render(
             lessons=lessons, lesson=lesson, here=lesson.name, before=before, after=after
         )
         write(folder / f"{lesson.name}.html", page)
+    api = build_api(folder, env, lessons)
     write(folder / "at_work.html", at_work.page(env))
     write(folder / "hub.html", hub_page.page(env, lessons))
+    write(folder / "404.html", lost_page(env, lessons))
     copy_assets(folder)
+    texts = [(f"{lesson.name}.html", lesson.title, lesson.text) for lesson in lessons]
+    write(folder / "assets" / "search_places.js", search_places.script(texts + api))
+    for file in (file for lesson in lessons for file in lesson.downloads):
+        (folder / file.address).parent.mkdir(parents=True, exist_ok=True)
+        (folder / file.address).write_bytes(file.data)
     write(folder / ".nojekyll", "")  # GitHub Pages shall serve the files as they are
     build_slides(folder / "slides", lessons)
+
+
+def neighbours(pages: list) -> Iterator[tuple]:
+    """Each page with the one before it and the one after."""
+    return zip([None, *pages], pages, [*pages[1:], None], strict=False)
+
+
+def build_api(folder: Path, env: jinja2.Environment, lessons: list[Lesson]) -> list[tuple[str, str, str]]:
+    """Write a page for each room, and say what the search can find there: file, title and HTML."""
+    rooms = api_pages.rooms()
+    write(
+        folder / "api.html", env.get_template("api.html.j2").render(lessons=lessons, rooms=rooms, here="api")
+    )
+    found = []
+    for before, room, after in neighbours(rooms):
+        page = env.get_template("api_room.html.j2").render(
+            lessons=lessons, room=room, here="api", before=before, after=after
+        )
+        write(folder / room.file, page)
+        found.append((room.file, f"API: {room.name}", page.partition("<main")[2].partition("</main>")[0]))
+    return found
+
+
+def lost_page(env: jinja2.Environment, lessons: list[Lesson]) -> str:
+    """What a server shows for an address that it does not know; it loads nothing, being anywhere."""
+    parts = {"style": "site.css", "theme": "theme.js", "lost": "lost.js"}
+    texts = {
+        name: Markup((PAGES / "assets" / file).read_text(encoding="utf-8")) for name, file in parts.items()
+    }
+    return env.get_template("404.html.j2").render(lessons=lessons, here="404", **texts)
 
 
 def build_slides(folder: Path, lessons: list[Lesson]) -> None:
     env = environment()
     write(folder / "index.html", env.get_template("decks.html.j2").render(lessons=lessons))
     for lesson in lessons:
-        page = env.get_template("deck.html.j2").render(lesson=lesson, stacks=deck.stacks(lesson.notebook))
+        stacks = deck.stacks(lesson.notebook)
+        pacing.pace(stacks)
+        page = env.get_template("deck.html.j2").render(lesson=lesson, stacks=stacks)
         write(folder / f"{lesson.name}.html", page)
     copy_assets(folder)
 

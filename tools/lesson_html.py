@@ -5,6 +5,7 @@ escape it.
 """
 
 import re
+from functools import cache
 
 from latex2mathml.converter import convert
 from markupsafe import Markup
@@ -69,6 +70,7 @@ def without_ids(html: Markup) -> Markup:
     return Markup(re.sub(r'(<h\d) id="[^"]*"', r"\1", str(html)))  # a Markup would escape what is put in
 
 
+@cache  # a cell is read on its page, on its slide, and by the search
 def _markdown(source: str, *, escape: bool) -> Markup:
     html = MarkdownWithMath(renderer=LessonRenderer(escape=escape)).render(source)
     html = STOP_BEHIND_FORMULA.sub(r'<span class="whole">\1</span>', html)

@@ -29,6 +29,13 @@ def site(tmp_path_factory):
     return offline_pages.build_once(tmp_path_factory.getbasetemp())
 
 
+@pytest.fixture
+def visit(browser, site):
+    """Opens a page of the site by its name."""
+    with offline_pages.visitor(browser, site) as go:
+        yield go
+
+
 @pytest.fixture(scope="session")
 def address(tmp_path_factory):
     """The page at_work.html, in a folder of its own."""

@@ -27,12 +27,12 @@ body { background: #111; }
 LIGHT = "body { background: white; }"
 
 
-def violations(page, where: str = "html") -> list[str]:
+def violations(page, where: str = "html", **options) -> list[str]:
     """What axe-core calls serious, each with its place."""
     page.evaluate(AXE)
     # It would fetch styles again, and of what is right it tells one example for each rule.
-    how = "(where) => axe.run(where, { preload: false, resultTypes: ['violations'] })"
-    report = page.evaluate(how, where)
+    how = "([where, how]) => axe.run(where, { preload: false, resultTypes: ['violations'], ...how })"
+    report = page.evaluate(how, [where, options])
     assert report["passes"], f"axe found nothing to look at in {where}"
     return [
         f"{found['id']}: {node['html'][:160]}"
@@ -68,9 +68,26 @@ def test_the_live_curve_says_what_it_shows(page):
     assert violations(page, "img") == []
 
 
-@pytest.mark.parametrize("name", ["index", *offline_pages.LESSONS])
-def test_an_exported_page_shuts_nobody_out(browser, site, name):
-    with offline_pages.visitor(browser, site) as visit:
-        page = visit(name)
-        page.evaluate("document.querySelectorAll('details').forEach((folded) => { folded.open = true; })")
-        assert violations(page) == []
+# All pages have one style sheet, whose colours test_accessibility.py reads; on these is all that wears them.
+IN_THE_DARK = ("index", "2_cls_token", "api_vit", "404")
+
+
+@pytest.mark.parametrize("name", ["index", *offline_pages.LESSONS, "api", "api_vit", "404"])
+def test_an_exported_page_shuts_nobody_out_in_the_light_and_in_the_dark(visit, name):
+    page = visit(name)
+    page.evaluate("document.querySelectorAll('details').forEach((folded) => { folded.open = true; })")
+    assert violations(page) == []
+    if name in IN_THE_DARK:
+        page.locator("#theme").click()
+        assert violations(page, runOnly=["color-contrast"]) == []  # nothing else has changed
+
+
+@pytest.mark.parametrize("asked", ["attention", "xylophone"])
+def test_what_a_search_finds_shuts_nobody_out(visit, asked):
+    page = visit("index")
+    page.locator("#find").fill(asked)
+    page.locator("#found [role=status]", has_text=asked).wait_for()
+    for _ in ("light", "dark"):
+        assert violations(page, ".top") == []
+        page.locator("#theme").click()
+        page.locator("#find").fill(asked)

@@ -225,6 +225,8 @@ def test_it_fits_the_screen_and_axe_finds_nothing_serious(page, scheme, width):
     page.set_viewport_size({"width": width, "height": 720})
     page.emulate_media(color_scheme=scheme)
     try:
+        words = pixels_of(page, 1)[2:30, 40:110]  # "CLS token", in the page's colour
+        assert (words.max() > 200) == (scheme == "dark")
         assert page.evaluate("document.documentElement.scrollWidth") <= width
         views = [page.locator("canvas").nth(view).bounding_box() for view in range(3)]
         assert all(box["x"] >= 0 and box["x"] + box["width"] <= width for box in views)

@@ -8,18 +8,12 @@ import pytest
 if lab_driver.missing():
     pytest.skip(lab_driver.missing(), allow_module_level=True)
 
-from offline_pages import LESSONS, visitor
+from offline_pages import LESSONS
 
 PAGES = ["index", *LESSONS]
 WIDGETS = {"2_cls_token": 0, "5_classification": 2, "a_looking_inside": 0}
 every_page = pytest.mark.parametrize("name", PAGES)
 every_lesson = pytest.mark.parametrize("name", LESSONS)
-
-
-@pytest.fixture
-def visit(browser, site):
-    with visitor(browser, site) as go:
-        yield go
 
 
 def canvases(widget):
@@ -114,7 +108,7 @@ def test_the_contents_are_the_lesson_s_sections(visit, name):
     page = visit(name)
     sections = page.locator("main h2").all_inner_texts()
     assert len(sections) > 3
-    assert page.locator(".contents li").all_inner_texts() == sections
+    assert page.locator(".contents .sections li").all_inner_texts() == sections
 
 
 @every_lesson
@@ -162,16 +156,20 @@ def test_the_explorer_answers_keys_and_pointer(visit):
     assert not explorer.locator(".stored").is_visible()
 
 
-def test_the_explorer_writes_in_the_page_s_colour(visit):
-    explorer = visit("4_encoder").locator(".awake")
-    # The words "CLS token" stand beside the token's square; of their opaque pixels, the darkest red.
-    darkest = """(canvas) => {
+def test_the_explorer_writes_in_the_page_s_colour_also_when_that_changes(visit):
+    page = visit("4_encoder")
+    # The words "CLS token" stand beside the token's square; of their opaque pixels, all reds.
+    reds = """(canvas) => {
       const { data } = canvas.getContext("2d").getImageData(40, 0, 70, 30);
-      const reds = data.filter((_, place) => place % 4 === 0);
-      return Math.min(...reds.filter((_, pixel) => data[4 * pixel + 3] > 250));
+      const reds = [...data].filter((_, place) => place % 4 === 0);
+      return reds.filter((_, pixel) => data[4 * pixel + 3] > 250);
     }"""
-    for canvas in explorer.locator("canvas").all():
-        assert canvas.evaluate(darkest) < 60
+    seen = page.locator(".awake canvas").all()
+    for canvas in seen:
+        assert min(canvas.evaluate(reds)) < 60
+    page.locator("#theme").click()
+    for canvas in seen:
+        assert min(canvas.evaluate(reds)) > 200
 
 
 def test_the_picker_answers_keys(visit):
@@ -241,9 +239,9 @@ def test_without_scripts_every_widget_shows_its_picture(visit, name):
 # ---- code, solutions, paper ----
 
 
-def test_a_solution_is_folded_until_it_is_opened_and_open_on_paper(visit):
+def test_a_solution_is_folded_until_it_is_opened_and_not_printed(visit):
     page = visit("2_cls_token")
-    solution = page.locator("details.solution").first
+    solution, hint = page.locator("details.solution").first, page.locator("main details:not([class])").first
     code = solution.locator(".highlight")
     assert not code.is_visible()
     solution.locator("summary").click()
@@ -251,16 +249,31 @@ def test_a_solution_is_folded_until_it_is_opened_and_open_on_paper(visit):
     folded = page.locator("details:not([open])").count()
     assert folded
     page.evaluate("window.dispatchEvent(new Event('beforeprint'))")
-    assert page.locator("details:not([open])").count() == 0
+    page.emulate_media(media="print")
+    printed = "details:not(.solution, .drawing)"
+    assert page.locator(f"main {printed}:not([open])").count() == 0
+    assert hint.locator("p").first.is_visible()
+    for left_out in page.locator(".solution, .drawing").all():
+        assert not left_out.is_visible(), "an exercise on paper with its answer below it"
     page.evaluate("window.dispatchEvent(new Event('afterprint'))")
     assert page.locator("details:not([open])").count() == folded
+
+
+def test_a_link_on_paper_says_where_it_leads_and_the_dark_is_left_behind(visit):
+    page = visit("2_cls_token", color_scheme="dark")
+    behind = "(link) => getComputedStyle(link, '::after').content"
+    paper = page.locator('.words a[href^="https"]').first
+    assert paper.evaluate(behind) == "none"
+    page.emulate_media(media="print", color_scheme="dark")
+    assert paper.evaluate(behind) == f'" ({paper.get_attribute("href")})"'
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
 
 
 def test_paper_shows_pictures_and_no_ways_through(visit):
     page = visit("4_encoder")
     explorer = page.locator(".awake")
     page.emulate_media(media="print")
-    assert not any(nav.is_visible() for nav in page.locator("nav").all())
+    assert not any(nav.is_visible() for nav in page.locator("nav, .tools").all())
     assert explorer.locator(".stored img").is_visible()
     assert not explorer.locator(".alive").is_visible()
 

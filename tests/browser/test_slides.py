@@ -77,7 +77,12 @@ def test_a_deck_has_words_for_its_pictures_and_for_its_speaker(show, name):
     page = show(name)
     texts = page.locator("img").evaluate_all("(all) => all.map((image) => image.alt)")
     assert min(len(text.split()) for text in texts) >= 5
-    assert page.locator("aside.notes").count() >= 2
+    assert page.locator("aside.notes").count() >= 9
+    minutes = (
+        "Reveal.getSlidesAttributes().reduce((sum, slide) => sum + parseInt(slide['data-timing']), 0) / 60"
+    )
+    assert page.evaluate(minutes) == (90 if name[0].isdigit() else 45)
+    assert page.evaluate("Reveal.getConfig().defaultTiming") == 0, "without it the speaker sees no pace"
     assert page.title()[0] in "12345AB"
     assert page.locator("html").get_attribute("lang") == "en"
 

@@ -27,6 +27,12 @@ def export():
     return importlib.import_module("export")
 
 
+@pytest.fixture
+def no_api(export, monkeypatch):
+    """The pages of the API are made in ``test_api_pages``, and need half a second."""
+    monkeypatch.setattr(export.api_pages, "rooms", list)
+
+
 @pytest.fixture(scope="module")
 def widgets():
     return importlib.import_module("live_widgets")
@@ -270,7 +276,7 @@ SOLUTION = '<details class="solution"><summary>Solution</summary>\n\n```python\n
 
 
 def test_what_is_folded_in_a_notebook_is_folded_on_its_page_and_a_figure_is_seen(
-    export, monkeypatch, tmp_path
+    export, no_api, monkeypatch, tmp_path
 ):
     cells = {
         "title": words("# 1 · A lesson", "slide"),
@@ -292,6 +298,8 @@ def test_what_is_folded_in_a_notebook_is_folded_on_its_page_and_a_figure_is_seen
     assert 'class="highlight"' in folded["solution"]
     assert "solve" in folded["solution"]
     assert "forty-two" in folded["answer"]
+    assert (tmp_path / "site" / "notebooks" / path.name).read_bytes() == path.read_bytes()
+    assert 'href="notebooks/1_a.ipynb" download' in page
     front = (tmp_path / "site" / "index.html").read_text(encoding="utf-8")
     assert "<summary>Symbols</summary>" in front
     assert "<td><math" in front
@@ -321,7 +329,7 @@ def test_a_site_is_replaced_with_all_that_is_in_it(export, small_site, tmp_path,
     assert capsys.readouterr().out.endswith("index.html\n")
 
 
-def test_slides_alone_are_what_a_site_has_of_them(export, monkeypatch, tmp_path):
+def test_slides_alone_are_what_a_site_has_of_them(export, no_api, monkeypatch, tmp_path):
     """The tests in the browser look at the slides of a site; `make slides` calls the same function."""
     built = []
 
@@ -353,7 +361,7 @@ VIEW = {"application/vnd.jupyter.widget-view+json": {}}
 
 
 @pytest.fixture
-def hostile_pages(export, monkeypatch, tmp_path):
+def hostile_pages(export, no_api, monkeypatch, tmp_path):
     """All pages of a lesson in which whatever a cell printed, drew or is called would like to be a script."""
     cells = {
         "title": words("# 1 · Is a < b & c?", "slide"),

@@ -132,7 +132,10 @@ async function start() {
   const data = await readPage(given);
   window.explorer = data;
   waits.remove();
-  explore(data, document.getElementById("explorer"));
+  const el = document.getElementById("explorer");
+  explore(data, el);
+  const dark = matchMedia("(prefers-color-scheme: dark)"); // as in the style sheet
+  dark.addEventListener("change", () => el.dispatchEvent(new Event("recolour")));
 }
 
 start();

@@ -8,6 +8,7 @@ Reveal.initialize({
   hash: true,
   navigationMode: "linear",
   slideNumber: "c/t",
+  defaultTiming: 0, // each slide says its own, which is heeded only where this stands
   transition: "none",
   keyboardCondition: () => !document.activeElement.closest(".alive"),
   plugins: [RevealNotes],

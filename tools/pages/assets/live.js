@@ -30,3 +30,7 @@ async function wake(widget) {
 }
 
 document.querySelectorAll(".widget[data-live]").forEach(wake);
+
+document.addEventListener("recolour", () => {
+  document.querySelectorAll(".alive").forEach((each) => each.dispatchEvent(new Event("recolour")));
+});

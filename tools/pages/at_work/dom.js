@@ -29,7 +29,6 @@ const largest = (rows) => Math.max(...rows.flat().filter((value) => !Number.isNa
 
 const still = matchMedia("(prefers-reduced-motion: reduce)");
 const narrow = matchMedia("(max-width: 740px)"); // as in the style sheet
-const dark = matchMedia("(prefers-color-scheme: dark)");
 
 // ---- colours: those of the style sheet, as numbers, so that a value can lie between two of them ----
 

@@ -50,7 +50,7 @@ function tellAnswer() {
 const tables = Object.fromEntries(Object.values(grids).map((grid) => [grid.canvas.id, grid]));
 window.at_work = { state, model, trace, EXAMPLES, grids: tables };
 
-dark.addEventListener("change", () => { readTheme(); show(); });
+document.addEventListener("recolour", () => { readTheme(); show(); });
 
 readTheme();
 checkKnobs();

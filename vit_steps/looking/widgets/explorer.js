@@ -104,6 +104,7 @@ function explore(data, el) {
     view.addEventListener("pointerup", (event) => look(tokenUnder(event, view, data), true));
     view.addEventListener("pointerleave", () => look(state.pinned, false));
   }
+  el.addEventListener("recolour", show); // its page turned dark, or light again: words were drawn in the old colour
   show();
 }
 
