@@ -32,8 +32,7 @@ MEASURE_STAMP = os.path.join(VENV, "vit-steps-measure-ready")
 LOG = os.path.join(VENV, "install.log")
 PYTHON = os.path.join(VENV, *(("Scripts", "python.exe") if os.name == "nt" else ("bin", "python")))
 COMMANDS = {
-    "lab": "jupyterlab --log-level=WARN --allow-root --ServerApp.root_dir=. "
-    "--LabApp.default_url=/lab/tree/notebooks/1_patch_embedding.ipynb",
+    "lab": "vit_steps lab --as-it-is .",
     "test": "pytest --nbval -n 2 --dist loadscope --no-loadscope-reorder",
 }
 AGAIN = "run the same command again"
@@ -71,7 +70,6 @@ def set_up(verb, wanted):
         make_venv()
         say("Installing torch, JupyterLab and the rest (a minute or more, about 2 GB on disk) ...\n")
         install("lab,test")
-        configure_lab()
         write(STAMP, wanted)
         say("The environment is ready.\n")
     if not is_ready(verb, wanted):
@@ -83,8 +81,7 @@ def set_up(verb, wanted):
 def run(command):
     """Become the command; where a system can't, wait for it, and leave Ctrl-C to it."""
     os.environ.setdefault("PYTHONUTF8", "1")
-    # The lessons' tensors are small: more threads only wait for each other, and on a server every kernel
-    # would take as many as there are cores, however many students share them.
+    # As in vit_steps/commands/lab.py, which says why.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     if os.name == "nt":
         signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -314,20 +311,7 @@ def unknown(at):
     )
 
 
-def configure_lab():
-    """No news from the network; and a saved lesson keeps its widgets when it is opened again."""
-    write(
-        os.path.join(VENV, "etc", "jupyter", "labconfig", "page_config.json"),
-        '{"disabledExtensions": {"@jupyterlab/apputils-extension:announcements": true}}\n',
-    )
-    write(
-        os.path.join(VENV, "share", "jupyter", "lab", "settings", "overrides.json"),
-        '{"@jupyter-widgets/jupyterlab-manager:plugin": {"saveState": true}}\n',
-    )
-
-
 def write(path, text):
-    os.makedirs(os.path.dirname(path), exist_ok=True)
     with open(path, "w") as target:
         target.write(text)
 

@@ -4,6 +4,7 @@ Importing this package loads torch and the five steps; data, plots, widgets and 
 as in ``from vit_steps.data import load_photo``.
 """
 
+from vit_steps.commands import first  # noqa: F401, I001 (before what may not be there)
 from vit_steps.classification import (
     classify,
     pool_cls,

@@ -341,7 +341,7 @@ def test_a_dead_setup_blocks_nobody_once_its_pip_is_gone(fresh, start, silent_in
 REPORT = "import os, sys; print(sys.argv[1:], os.environ['OMP_NUM_THREADS'], os.environ['PYTHONUTF8'])"
 
 
-@pytest.mark.parametrize(("verb", "module"), [("lab", "jupyterlab"), ("test", "pytest")])
+@pytest.mark.parametrize(("verb", "module"), [("lab", "vit_steps"), ("test", "pytest")])
 def test_lab_and_test_need_no_make(ready, verb, module, monkeypatch):
     folder, _, run = ready
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)

@@ -1,0 +1,34 @@
+"""What a teacher writes by hand: addresses, branches and paths."""
+
+from hostile.kinds import constants
+from hostile.trial import Row
+from vit_steps.lessons.launch import first_cell, launch_links
+
+OPTIONS = constants("--user", " -r", "a\nb", "a\0b", b"bytes")
+NO_ADDRESS = OPTIONS | constants(
+    *("example.org/a/b", "ftp://example.org/a/b", "https://", "https://[/a/b", "https://example.org/a b"),
+    *("https://example.org/a/b?c=d", "javascript:alert(1)//a/b"),
+)
+NO_REPOSITORY = NO_ADDRESS | constants(
+    "https://example.org", "https://example.org/a", "https://example.org//a/"
+)
+A_NAME = {"'nonsense'": "a name like any other"}
+
+ROWS = {
+    "lessons.launch.first_cell": Row(
+        first_cell, lambda: dict(address="vit-steps"), own={"address": OPTIONS}, fine={"address": A_NAME}
+    ),
+    "lessons.launch.launch_links": Row(
+        launch_links,
+        lambda: dict(
+            repository="https://example.org/a/b", branch="main", path="c.ipynb", hub="https://hub.example.org"
+        ),
+        own={
+            "repository": NO_REPOSITORY,
+            "branch": OPTIONS,
+            "path": OPTIONS | constants("/etc/passwd", "../a", "a/../b", "a\\b"),
+            "hub": NO_ADDRESS,
+        },
+        fine={"branch": A_NAME, "path": A_NAME, "hub": {"''": "none is named"}},
+    ),
+}
