@@ -26,7 +26,7 @@ def {name}(answers):
 
         found = grade(check, *answers)
     except BaseException as stopped:
-        raise AssertionError(f"wrong: your answer ends in {type(stopped).__name__}") from None
+        raise AssertionError(f"wrong: your answer ends in {{type(stopped).__name__}}") from None
     finally:
         for name in [name for name in sys.modules if name.partition(".")[0] == "vit_steps"]:
             del sys.modules[name]

@@ -14,7 +14,7 @@ from vit_steps.lessons.editions._lessons import (
 from vit_steps.lessons.editions._words import OF_EMPTY_STUBS, OF_SOLUTIONS, reworded
 from vit_steps.lessons.exercises import Exercise
 
-FILLED = "Here each stub is filled with its solution. Below it stand its points, and the mistakes that the check names."
+FILLED = "Here each stub is filled with its solution. Below stand its points, and what its check can say."
 FIRST_SOLVE = '{name} = globals().get("{name}")  # None: first solve the exercise “{title}”'
 
 

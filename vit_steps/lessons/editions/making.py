@@ -117,7 +117,7 @@ def _arranged(kind: str, chosen: list[Lesson], wishes: Wishes) -> list[Lesson]:
 
 
 def _with_doors(cells: list[Cell], opened: str, wishes: Wishes) -> list[Cell]:
-    """Behind the title: links that open the lesson elsewhere, and a cell that installs what is missing there."""
+    """Behind the title: links that open the lesson elsewhere, and what installs the package there."""
     doors = []
     if wishes.repository:
         links = launch_links(wishes.repository, wishes.branch, opened, hub=wishes.hub)
