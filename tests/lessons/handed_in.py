@@ -9,7 +9,7 @@ import pytest
 from vit_steps.lessons import grade
 from vit_steps.lessons.editions import making
 from vit_steps.lessons.editions._lessons import TAGS, choose, program_of, stub_of, tags
-from vit_steps.lessons.exercises import LESSONS, find_exercise
+from vit_steps.lessons.exercises import find_exercise
 
 SOURCES = {lesson.stem: lesson for lesson in choose(["all"])}
 HOW = 'pip install "vit-steps[grading]", or `make graders`, which does it and runs these tests'
@@ -21,11 +21,12 @@ def needs(module):
 
 
 def is_graded(cell):
-    """Whether a cell is of an exercise, or stands around one. The probe of lesson 5 trains, and is no answer."""
+    """Whether a cell is of an exercise, or stands around one."""
     return cell["id"] == "imports" or cell["id"].startswith("exercise") or bool({*TAGS} & {*tags(cell)})
 
 
 def cut(lesson):
+    # The probe of lesson 5 trains for seconds, and is no answer.
     cells = [cell for cell in lesson.cells if is_graded(cell) and "probe" not in cell["id"]]
     return lesson._replace(cells=[lesson.cells[0], *cells])
 
