@@ -26,9 +26,11 @@ MAY_KNOW = {
     "pretrained": {*STEPS, "layers", "vit", "data", "files", "doors"},
     "training": {"vit", "data", "pretrained", "files", "doors"},
     "looking": {*STEPS, "vit", "files", "doors"},
-    "__init__": {*STEPS, "vit", "looking"},
+    "__init__": {*STEPS, "vit", "looking", "commands"},
 }
 MAY_KNOW["lessons"] = {*MAY_KNOW} - {"__init__"}
+MAY_KNOW["commands"] = {"files", "doors", "__init__"}  # of __init__ the version
+MAY_KNOW["__main__"] = set()  # a table of names: what is behind a word is loaded when it is asked for
 # module: the rooms that it may know besides, and no other module of its room, nor through it.
 ALONE = {"looking.look": {"pretrained"}, "looking.command": {"pretrained"}}
 CORE = [*sorted(STEPS), "layers", "vit", "looking.attention_maps"]

@@ -31,6 +31,8 @@ OF_A_MODEL = "made by ViT alone, after its own doors"
 TO_BE_READ = "a loop that lesson 5 shows and feeds its own digits; fit is what is called with anything"
 COMMAND = "a command line: argparse answers, see test_training_command and test_look_command"
 NO_ARGUMENTS = "takes nothing"
+OF_LAY = "between a command and lay, which is tried"
+OF_A_MACHINE = "takes what the machine says of itself; test_doctor fakes all of it"
 OF_A_LOOK = "between look and its command, or a look and its file: these are tried"
 OF_A_PICTURE = "stands behind Preprocess and load_image_folder, which are tried with all kinds of bad files"
 OF_PICTURES = ("BadPicture", "TooLarge", "BombFound", "open_picture", "convert_picture", "printable")
@@ -99,6 +101,13 @@ NOT_FED = {
     **dict.fromkeys([f"looking.png.{name}" for name in ("render", "pack", "screen_width")], OF_A_FIGURE),
     **dict.fromkeys([f"lessons.learning.{name}" for name in ("learn", "schedule", "follow")], TO_BE_READ),
     "training.command.main": COMMAND,
+    **dict.fromkeys([f"commands.{word}.main" for word in ("course", "lab", "doctor")], COMMAND),
+    **dict.fromkeys(["commands.course.Laid", "commands.doctor.Finding"], RECORD),
+    **dict.fromkeys([f"commands.course.{name}" for name in ("lay_or_refuse", "tell", "read_notes")], OF_LAY),
+    **dict.fromkeys([f"commands.lab.{name}" for name in ("jupyter_options", "run")], OF_LAY),
+    **dict.fromkeys(["commands.doctor.examine", "commands.doctor.report"], OF_A_MACHINE),
+    **dict.fromkeys(["commands.machine.Machine", "commands.machine.numbers_of"], OF_A_MACHINE),
+    "commands.where.find_lessons": NO_ARGUMENTS,
     "looking.command.main": COMMAND,
     "looking.look.look_at": OF_A_LOOK,
     "looking.views.View": RECORD,

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import at_work
 import deck
+import hub_page
 import jinja2
 import lesson_html
 import nbformat
@@ -126,6 +127,7 @@ def build_site(folder: Path, lessons: list[Lesson]) -> None:
         )
         write(folder / f"{lesson.name}.html", page)
     write(folder / "at_work.html", at_work.page(env))
+    write(folder / "hub.html", hub_page.page(env, lessons))
     copy_assets(folder)
     write(folder / ".nojekyll", "")  # GitHub Pages shall serve the files as they are
     build_slides(folder / "slides", lessons)

@@ -41,7 +41,7 @@ def read_house(root: Path) -> Knows:
     package = root / "vit_steps"
     knows: Knows = {}
     for path in sorted(package.rglob("*.py")):
-        if path != package / "__init__.py":
+        if path not in (package / "__init__.py", package / "__main__.py"):
             room = room_of(path.relative_to(package).with_suffix("").parts)
             tree = ast.parse(path.read_text(encoding="utf-8"))
             knows.setdefault(room, set()).update(rooms_in(tree, path, package))

@@ -1,4 +1,4 @@
-"""``vit-steps WORD …``, and ``python -m vit_steps WORD …``, which is the same: one command for the package."""
+"""``vit-steps WORD …``, the same as ``python -m vit_steps WORD …``: one command for the whole package."""
 
 import difflib
 import sys

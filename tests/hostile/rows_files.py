@@ -16,6 +16,7 @@ from scripted import FORGERIES
 from hostile.kinds import FINITE, SAME, Kind, constant, constants, of_tensor
 from hostile.trial import Row
 from vit_steps import ViT, data, pretrained, training
+from vit_steps.commands import course
 from vit_steps.pretrained import shapes, spelling
 from vit_steps.pretrained.preprocess import Preprocess
 
@@ -140,6 +141,15 @@ def bad_file(name):
 
 
 ROWS = {
+    "commands.course.lay": Row(
+        lambda folder: course.lay(folder),
+        lambda: dict(folder=scratch() / "lessons"),
+        own={"folder": {"a file": Kind(lambda path: scratch() / "broken.safetensors")}},
+        fine={"folder": {"not there": "it is made, with its parents"}},
+        refusals=(OSError,),
+        names={"folder": ""},
+        seen=lambda arguments, laid: [each.name for each in laid],
+    ),
     "data.digits.load_digits_images": Row(
         data.load_digits_images,
         lambda: dict(split="test", seed=1),

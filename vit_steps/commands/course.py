@@ -53,7 +53,7 @@ def main(arguments: list[str] | None = None) -> int:
     """
     parser = argparse.ArgumentParser(
         prog="vit-steps course",
-        description="Lay the lessons into a folder. What you changed there is never overwritten.",
+        description="Lay the lessons into a folder. What you changed is never overwritten.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -105,20 +105,23 @@ def _torch(at: Machine) -> Iterator[Finding]:
         advice = "Install Microsoft's Visual C++ Redistributable (x64), and start again."
     elif "No module named 'torch'" in at.torch_error:
         advice = "It has no build for every system: pip install torch says whether there is one for this."
-    yield Finding("torch", f"cannot be loaded: {at.torch_error}", advice)
+    there = at.installed.get("torch") or ""
+    yield Finding("torch", f"{there} cannot be loaded: {at.torch_error}".strip(), advice)
 
 
 def _packages(at: Machine) -> Iterator[Finding]:
-    """What pyproject.toml asks for, held against what is installed; what fits is named where one asks for it."""
+    """What pyproject.toml asks for, held against what is installed."""
     if not at.wanted:
         yield Finding("packages", "unknown: vit-steps was not installed by pip or conda")
     for name, (least, extra) in at.wanted.items():
         there = at.installed.get(name)
-        if there is None and not (name == "torch" and at.torch_error):
+        if name == "torch" and at.torch_error:
+            continue
+        if there is None:
             yield Finding(name, "is not installed", f'pip install "vit-steps{f"[{extra}]" if extra else ""}"')
-        elif there is not None and numbers_of(there) < numbers_of(least):
+        elif numbers_of(there) < numbers_of(least):
             yield Finding(name, f"{there} is too old", f'pip install --upgrade "{name}>={least}"')
-        elif there is not None and name in SHOWN:
+        elif name in SHOWN:
             yield Finding(name, there)
 
 
@@ -157,7 +160,7 @@ def _lessons(at: Machine) -> Iterator[Finding]:
     yield Finding("lessons", f"{at.lessons} of them", advice)
 
 
-def _gb(count: float) -> str:
+def _gb(count: int | float) -> str:
     return f"{count / 1e9:.1f} GB"
 
 

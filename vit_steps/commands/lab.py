@@ -41,7 +41,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="vit-steps lab",
-        description="Lay the lessons into a folder and open them. What you changed there is never overwritten.",
+        description="Lay the lessons into a folder and open them. What you changed is never overwritten.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,

@@ -1,4 +1,4 @@
-"""What the doctor looks at: asked of the system, with the standard library alone; None where it does not say."""
+"""What the doctor looks at, asked of the system with the standard library; None where it does not say."""
 
 from __future__ import annotations  # a Python that is too old has to read this
 
