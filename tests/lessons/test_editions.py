@@ -7,7 +7,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from handed_in import SOURCES, cut, exercises_of, solution
+from filled_in import SOURCES, cut, exercises_of, solution
 from nbclient import NotebookClient
 
 from vit_steps.lessons.editions import command, make_edition, making

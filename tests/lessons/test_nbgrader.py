@@ -7,7 +7,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from handed_in import class_of, cut_lessons, exercises_of, hand_in, needs, says, solution  # noqa: F401
+from filled_in import class_of, cut_lessons, exercises_of, hand_in, needs, says, solution  # noqa: F401
 
 from vit_steps.lessons.editions import make_edition
 from vit_steps.lessons.exercises import LESSONS

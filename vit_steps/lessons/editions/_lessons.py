@@ -7,7 +7,7 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from vit_steps.commands.course import find_lessons
+from vit_steps.commands.where import find_lessons
 from vit_steps.files.reading import read_json
 from vit_steps.lessons.exercises import EXERCISES, Exercise
 
