@@ -235,6 +235,7 @@ def test_a_lesson_begins_with_doors_where_they_are_asked_for(tmp_path):
 # Grading, from inside a notebook
 
 
+@pytest.mark.usefixtures("doors_only")  # beartype would take the second copy of a class for another one
 @pytest.mark.parametrize("shape", ["nbgrader", "otter"])
 @each_exercise
 def test_an_answer_is_graded_whatever_the_notebook_did_to_the_package(exercise, shape, monkeypatch):

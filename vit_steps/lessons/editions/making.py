@@ -4,19 +4,32 @@ import json
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
-from vit_steps.doors import door
+from vit_steps.doors import door, values
 from vit_steps.lessons.editions._laying import lay
 from vit_steps.lessons.editions._lessons import Cell, Lesson, as_notebook, choose, new_cell, without_outputs
 from vit_steps.lessons.editions._nbgrader import CONFIG, nbgrader
 from vit_steps.lessons.editions._otter import assign, need_otter, otter
 from vit_steps.lessons.editions._reading import student, teacher
 from vit_steps.lessons.editions._words import relinked
-from vit_steps.lessons.launch import first_cell, launch_links
+from vit_steps.lessons.launch import _hub, _repository, _word, first_cell, launch_links
 
 Kind = Literal["student", "teacher", "nbgrader", "otter"]
 Outputs = Literal["as usual", "keep", "clear"]
+
+
+def _install(name: str, value: Any) -> str:
+    return value if value == "" and isinstance(value, str) else _word(name, value)
+
+
+def _perhaps_repository(name: str, value: Any) -> str:
+    return value if value == "" and isinstance(value, str) else _repository(name, value)
+
+
+def _some(lessons: Sequence[str]) -> None:
+    if not lessons:
+        raise ValueError("lessons is empty: name one, or all")
 
 
 class Way(NamedTuple):
@@ -47,7 +60,7 @@ class Wishes(NamedTuple):
     hub: str
 
 
-@door()
+@door(_some, lessons=values.names, install=_install, repository=_perhaps_repository, branch=_word, hub=_hub)
 def make_edition(
     kind: Kind,
     lessons: Sequence[str],
