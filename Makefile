@@ -9,7 +9,7 @@ else
 endif
 export PYTHONUTF8 := 1
 
-.PHONY: help lab test execute picture site slides bench coverage mutants portable lint environment measure clean
+.PHONY: help lab test execute picture site slides bench coverage mutants portable lint environment measure graders clean
 .DEFAULT_GOAL := help
 
 help:
@@ -23,6 +23,7 @@ help:
 	@echo "make bench     time everything beside what else there is     (quarter of an hour)"
 	@echo "make coverage  which lines and branches tests and lessons never reach"
 	@echo "make mutants   break the code on purpose: do the tests see it?   (quarter of an hour)"
+	@echo "make graders   does a class get its marks from nbgrader and otter?     (ten minutes; fetches both)"
 	@echo "make portable  would other processors print the same?        (half an hour)"
 	@echo "make lint      check the style of the code, notebooks included"
 	@echo "make clean     remove the environment, pages and slides, to start from nothing"
@@ -60,6 +61,10 @@ coverage: measure
 
 mutants: measure
 	@$(RUN) -m tests.mutants
+
+graders:
+	@$(PYTHON) tools/environment.py graders
+	@$(RUN) -m pytest tests/lessons/test_nbgrader.py tests/lessons/test_otter.py
 
 portable: environment
 	@$(RUN) tools/portable.py

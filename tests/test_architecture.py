@@ -29,6 +29,7 @@ MAY_KNOW = {
     "__init__": {*STEPS, "vit", "looking", "commands"},
 }
 MAY_KNOW["lessons"] = {*MAY_KNOW} - {"__init__"}
+MAY_KNOW["lessons"] |= {"commands"}  # where the lessons lie
 MAY_KNOW["commands"] = {"files", "doors", "__init__"}  # of __init__ the version
 MAY_KNOW["__main__"] = set()  # a table of names: what is behind a word is loaded when it is asked for
 # module: the rooms that it may know besides, and no other module of its room, nor through it.

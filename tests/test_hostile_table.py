@@ -108,6 +108,8 @@ NOT_FED = {
     **dict.fromkeys([f"looking.png.{name}" for name in ("render", "pack", "screen_width")], OF_A_FIGURE),
     **dict.fromkeys([f"lessons.learning.{name}" for name in ("learn", "schedule", "follow")], TO_BE_READ),
     "training.command.main": COMMAND,
+    "lessons.editions.command.main": COMMAND,
+    **dict.fromkeys([f"lessons.editions.making.{name}" for name in ("Way", "Wishes")], RECORD),
     **dict.fromkeys([f"commands.{word}.main" for word in ("course", "lab", "doctor")], COMMAND),
     **dict.fromkeys(["commands.course.Laid", "commands.doctor.Finding"], RECORD),
     **dict.fromkeys([f"commands.course.{name}" for name in ("lay_or_refuse", "tell", "read_notes")], OF_LAY),
@@ -159,6 +161,7 @@ def test_an_argument_without_a_table_is_seen():
         ("looking.spread.plot_spread", "ylabel"),
         ("training.loop.fit", "progress"),
         ("lessons.crops.load_crops", "grey"),
+        ("lessons.editions.making.make_edition", "force"),
         *CALLABLES_OF_THE_STEPS,
     }
     assert untried <= allowed

@@ -6,7 +6,7 @@ interrupted half-way, and is made again from nothing. One setup at a time works 
 
 ``tools/environment.py lab`` and ``tools/environment.py test`` are `make lab` and `make test` on a system
 without make; options go on to JupyterLab or pytest. ``tools/environment.py measure`` adds what measures the
-project itself, and asks the network only once.
+project itself, ``graders`` adds nbgrader and otter; each asks the network only once.
 """
 
 import contextlib
@@ -28,7 +28,11 @@ OLDEST, NEWEST = (3, 11), (3, 14)  # the newest Python that the pinned torch is 
 VENV = ".venv"
 LOCK = ".venv.lock"
 STAMP = os.path.join(VENV, "vit-steps-ready")
-MEASURE_STAMP = os.path.join(VENV, "vit-steps-measure-ready")
+# What is fetched when it is first asked for: the extra of pyproject.toml, and what it is.
+LATER = {
+    "measure": ("measure", "what measures the project"),
+    "graders": ("grading", "nbgrader and otter, for the editions made for them"),
+}
 LOG = os.path.join(VENV, "install.log")
 PYTHON = os.path.join(VENV, *(("Scripts", "python.exe") if os.name == "nt" else ("bin", "python")))
 COMMANDS = {
@@ -47,8 +51,8 @@ class SetupError(Exception):
 
 
 def main(verb="", *options):
-    if verb not in ("", "measure", *COMMANDS):
-        raise SetupError(f"{verb!r} is none of lab, test and measure.")
+    if verb not in ("", *LATER, *COMMANDS):
+        raise SetupError(f"{verb!r} is none of lab, test, measure and graders.")
     if sys.version_info < OLDEST:
         raise SetupError(why_too_old())
     wanted = fingerprint()
@@ -60,7 +64,7 @@ def main(verb="", *options):
 
 
 def is_ready(verb, wanted):
-    stamps = (STAMP, MEASURE_STAMP) if verb == "measure" else (STAMP,)
+    stamps = (STAMP, stamp_of(verb)) if verb in LATER else (STAMP,)
     return os.path.exists(PYTHON) and all(read(stamp) == wanted for stamp in stamps)
 
 
@@ -73,9 +77,14 @@ def set_up(verb, wanted):
         write(STAMP, wanted)
         say("The environment is ready.\n")
     if not is_ready(verb, wanted):
-        say("Installing what measures the project ...\n")
-        install("lab,test,measure")
-        write(MEASURE_STAMP, wanted)
+        extra, what = LATER[verb]
+        say(f"Installing {what} ...\n")
+        install(f"lab,test,{extra}")
+        write(stamp_of(verb), wanted)
+
+
+def stamp_of(verb):
+    return os.path.join(VENV, f"vit-steps-{verb}-ready")
 
 
 def run(command):

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager, nullcontext, redirect_stdout
 from functools import wraps
+from types import CodeType
 from typing import Any, NamedTuple
 
 import torch
@@ -167,10 +168,10 @@ def watched(functions: Iterable[Callable]) -> Iterator[list[str]]:
     called: list[str] = []
 
     def note(frame: Any, event: str, function: Any) -> None:
-        # Python's functions are known by their code, those written in C by themselves.
-        seen = {"call": frame.f_code, "c_call": function}.get(event)
-        if event in ("call", "c_call") and id(seen) in names:
-            called.append(names[id(seen)])
+        if event in ("call", "c_call"):
+            seen = _place(frame.f_code) if event == "call" else id(function)
+            if seen in names:
+                called.append(names[seen])
 
     with _profiled(note) if names else nullcontext():
         yield called
@@ -186,8 +187,15 @@ def _profiled(note: Callable | None) -> Iterator[None]:
         sys.setprofile(before)
 
 
-def _identity(function: Callable) -> int:
-    return id(getattr(function, "__code__", function))
+def _identity(function: Callable) -> tuple | int:
+    """What a function is known by: Python's by where they are written, those written in C by themselves."""
+    code = getattr(function, "__code__", None)
+    return _place(code) if code else id(function)
+
+
+def _place(code: CodeType) -> tuple:
+    # A module that is imported afresh has other functions, and the same lines.
+    return code.co_filename, code.co_firstlineno, code.co_name
 
 
 def count_calls(function: Callable, arguments: tuple) -> int:
@@ -204,6 +212,8 @@ def count_calls(function: Callable, arguments: tuple) -> int:
 
 
 def _to_tensor(result: Any) -> Tensor:
+    if isinstance(result, Tensor) and type(result) not in (Tensor, torch.nn.Parameter):
+        result = result.tolist()  # a kind of tensor of the answer's own may compare as it likes
     try:
         return torch.as_tensor(result).detach().to("cpu", torch.float64).to_dense()
     except (RuntimeError, TypeError, ValueError):
