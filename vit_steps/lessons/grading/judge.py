@@ -1,0 +1,322 @@
+"""Watch trials: start one for a notebook, end it when it takes too much, and say what came of it.
+
+``python -m vit_steps.lessons.grading.judge`` is one of the command's workers. It loads torch once; on Linux each
+trial is a fork of it, shut in. It never runs a line of a notebook itself. What it is told by a trial it
+believes no more than it must: sizes and types are looked at, and a verdict needs its word.
+"""
+
+import contextlib
+import json
+import os
+import queue
+import secrets
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from vit_steps.files.reading import open_file
+from vit_steps.lessons.exercises import EXERCISES
+from vit_steps.lessons.grading import jail
+from vit_steps.lessons.grading.hand_ins import LARGEST
+from vit_steps.lessons.grading.jail import Limits
+from vit_steps.lessons.grading.seal import Seal
+from vit_steps.lessons.grading.trial import Job, Pipes, run
+
+MOST_TOLD = 2**20  # bytes; a trial of four answers tells some thousand
+SPARE = 512 * 2**20  # bytes of the machine's memory that stay free, whatever the limits allow
+EARLY = ("matplotlib.pyplot", "IPython.display", "ipywidgets", "anywidget", "sklearn.svm", "sklearn.datasets", "tqdm.auto")
+NOT_BACK = "your function does not come back"
+ENDS = "your function ends Python, or takes more memory than there is"
+
+
+class Told(NamedTuple):
+    """What one trial told, and how it ended."""
+
+    messages: list[dict]
+    verdicts: dict[str, dict]
+    ended: str  # "", or why it was stopped
+
+
+class Trial:
+    """A process that runs one notebook; ``messages`` come as they are told."""
+
+    def __init__(self, job: Job, limits: Limits, seal: Seal | None, shut_in: bool):
+        (self.hear, say), (hear, self.say) = os.pipe(), os.pipe()
+        self.limits, self.folder = limits, tempfile.mkdtemp(prefix="vit-steps-")
+        self.pid = self._fork(job, seal, Pipes(say, hear)) if shut_in else self._start(job, Pipes(say, hear))
+        os.close(say)
+        os.close(hear)
+        self.lines: queue.Queue = queue.Queue()
+        self.thread = threading.Thread(target=self._listen, daemon=True)
+        self.thread.start()
+
+    def _fork(self, job: Job, seal: Seal, pipes: Pipes) -> int:
+        """Fork twice: the first one changes its world, the second one is born into it."""
+        parent, text = os.getpid(), _read(job.path)
+        outer = os.fork()
+        if outer:
+            return outer
+        try:
+            jail._die_with(parent)
+            inner = jail.enter(self.limits, self.folder, pipes)
+            if inner:
+                os.close(pipes.say), os.close(pipes.hear)
+                os.waitpid(inner, 0)
+            else:
+                os.environ.update(HOME="/home/student", TMPDIR="/tmp", MPLCONFIGDIR="/tmp")
+                run(text, job, seal, pipes)
+        except BaseException as error:
+            with contextlib.suppress(OSError):
+                os.write(pipes.say, (json.dumps({"broken": str(error)[:300]}) + "\n").encode())
+        finally:
+            os._exit(0)
+
+    def _start(self, job: Job, pipes: Pipes) -> int:
+        """Where nothing can be shut in: a process of its own, with a home of its own, trusted for the rest."""
+        home = {"HOME": self.folder, "USERPROFILE": self.folder, "TMPDIR": self.folder, "MPLCONFIGDIR": self.folder}
+        code = "from vit_steps.lessons.grading.judge import alone; alone()"
+        asked = json.dumps([job, self.limits, pipes])
+        command = [sys.executable, "-P", "-c", code, asked]
+        self.process = subprocess.Popen(
+            command, env={**os.environ, **home}, cwd=self.folder, pass_fds=pipes, start_new_session=True,
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        return self.process.pid
+
+    def _listen(self) -> None:
+        left = MOST_TOLD
+        with open(self.hear, "rb") as file:
+            for line in iter(lambda: file.readline(left + 1), b""):
+                left -= len(line)
+                self.lines.put(line if left > 0 else None)
+                if left <= 0:
+                    return
+        self.lines.put(b"")
+
+    def answer(self, word: str) -> None:
+        """Send the word without which the next verdict is none."""
+        with contextlib.suppress(OSError):
+            os.write(self.say, word.encode("ascii"))
+
+    def end(self) -> None:
+        """Kill it with all that it started, and wait until that is so."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, signal.SIGKILL) if hasattr(self, "process") else os.kill(self.pid, signal.SIGKILL)
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(self.pid, 0)
+        self.thread.join(timeout=10)  # the pipe ends when the last one is dead
+        os.close(self.say)
+        with contextlib.suppress(OSError):
+            _remove(self.folder)
+
+
+def _remove(folder: str) -> None:
+    import shutil
+
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _read(path: str) -> bytes:
+    with open_file(path) as file:
+        text = file.read(LARGEST + 1)
+    if len(text) > LARGEST:
+        raise ValueError(f"it has more than {LARGEST:,} bytes")
+    return text
+
+
+def alone() -> None:
+    """Run one trial in this process, which was started for it."""
+    job, limits, pipes = json.loads(sys.argv[-1])
+    job, limits, pipes = Job(*job), Limits(*limits), Pipes(*pipes)
+    with contextlib.suppress(ImportError):
+        jail.hold(limits._replace(processes=4096))
+    run(_read(job.path), job._replace(skip=tuple(job.skip)), Seal(), pipes)
+
+
+def watch(trial: Trial, end: float) -> Told:
+    """Listen until a trial is over, or has to be ended."""
+    messages, verdicts, asked, word = [], {}, None, ""
+    ended = "it was not done in time"
+    begun = time.monotonic()
+    while (now := time.monotonic()) < end and now < begun + trial.limits.seconds:
+        try:
+            line = trial.lines.get(timeout=0.2)
+        except queue.Empty:
+            if _too_much(trial):
+                ended = "it takes too much memory"
+                break
+            continue
+        message = _parsed(line)
+        if message is None:
+            ended = "" if line == b"" else "it writes where only verdicts are told"
+            break
+        begun = now
+        messages.append(message)
+        if "asks" in message:
+            asked, word = message["asks"], ""
+        elif "done" in message and asked == message["done"] and not word:
+            word = secrets.token_hex(16)
+            trial.answer(word)
+        elif "graded" in message and word and message.get("word") == word and message["graded"] == asked:
+            verdicts[asked], asked, word = message, None, ""
+    trial.end()
+    return Told(messages, verdicts, ended)
+
+
+def _parsed(line: bytes | None) -> dict | None:
+    try:
+        message = json.loads(line) if line else None
+    except (ValueError, RecursionError):
+        return {}  # a notebook wrote it; it says nothing
+    return message if isinstance(message, dict) else ({} if line else None)
+
+
+def _too_much(trial: Trial) -> bool:
+    """Whether the machine has no memory left, or all processes of a trial together take too much."""
+    try:
+        free = next(line for line in Path("/proc/meminfo").read_text().splitlines() if line.startswith("MemAvail"))
+    except (OSError, StopIteration):
+        return False
+    if int(free.split()[1]) * 1024 < SPARE:
+        return True
+    return sum(_private(pid) for pid in _below(trial.pid)) > 1.5 * trial.limits.memory
+
+
+def _below(pid: int) -> Iterator[int]:
+    """The processes of a trial: they share the world of the one that its first fork started."""
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        child = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()[0]
+        world = os.readlink(f"/proc/{child}/ns/pid")
+        for name in filter(str.isdigit, os.listdir("/proc")):
+            with contextlib.suppress(OSError):
+                if os.readlink(f"/proc/{name}/ns/pid") == world:
+                    yield int(name)
+
+
+def _private(pid: int) -> int:
+    """Bytes of memory that a process shares with nobody, or gets from the system's shared memory."""
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        fields = Path(f"/proc/{pid}/statm").read_text().split()
+        return (int(fields[1]) - int(fields[2])) * os.sysconf("SC_PAGE_SIZE")
+    return 0
+
+
+def judge(job: Job, limits: Limits, seal: Seal | None, *, shut_in: bool) -> dict[str, Any]:
+    """Grade one notebook; what does not end is left out, and the rest is tried again.
+
+    Returns:
+        ``lesson``, ``verdicts`` (by exercise), ``notes``, and ``refused`` where nothing could be graded.
+    """
+    end, verdicts, notes = time.monotonic() + limits.total, {}, []
+    lesson, refused = job.lesson, None
+    while True:
+        told = watch(Trial(job, limits, seal, shut_in), end)
+        verdicts |= told.verdicts
+        refused = next((each[word] for each in told.messages for word in ("refused", "broken") if word in each), None)
+        lesson = next((each["ready"] for each in told.messages if "ready" in each), lesson)
+        job, more = _next(job, told, verdicts, notes)
+        if refused or not more or time.monotonic() > end:
+            break
+    if not refused and time.monotonic() > end and not told.verdicts:
+        refused = f"it was not done within {limits.total:g} s"
+    notes += [note for note in _notes(told.messages) if note not in notes]
+    return {"lesson": lesson, "verdicts": verdicts, "notes": notes, "refused": refused}
+
+
+def _next(job: Job, told: Told, verdicts: dict, notes: list[str]) -> tuple[Job, bool]:
+    """What to try again: all but the cell, or the answer, in which the last trial was stopped."""
+    last = next((each for each in reversed(told.messages) if each.keys() & {"cell", "asks", "ran", "end"}), {})
+    skip = {*job.skip, *verdicts}
+    if "end" in last or job.whole:
+        return job._replace(whole=True), "end" in last and not job.whole and _misses_names(told)
+    if "asks" in last and isinstance(last["asks"], str):
+        words = NOT_BACK if told.ended.endswith("in time") else ENDS
+        verdicts.setdefault(last["asks"], {"right": False, "line": f"wrong: {words}", "mistake": words})
+        return job._replace(skip=(*skip, last["asks"])), len(skip) < 20
+    if "cell" in last and isinstance(last["cell"], str) and len(skip) < 20 and last["cell"] not in skip:
+        why = told.ended or "Python ended in it, or it took more memory than there is"
+        notes.append(f"the cell {last['cell']} was left out: {why}")
+        return job._replace(skip=(*skip, last["cell"])), True
+    return job, False
+
+
+def _misses_names(told: Told) -> bool:
+    """Whether something was missing that a cell may have set which was left out, by ``exec`` and the like."""
+    if not any(each.get("hides") for each in told.messages):
+        return False
+    errors = next((each["errors"] for each in told.messages if isinstance(each.get("errors"), dict)), {})
+    wanting = [str(verdict.get("mistake")) for verdict in told.verdicts.values()]
+    return any("NameError" in str(words) for words in (*errors.values(), *wanting))
+
+
+def _notes(messages: list[dict]) -> Iterator[str]:
+    for message in messages:
+        for cell, error in _items(message, "errors"):
+            yield f"the cell {cell} raises {error}"
+        for cell, error in _items(message, "unreadable"):
+            yield f"the cell {cell} is no Python: {error}"
+        if isinstance(message.get("ran"), list) and message["ran"]:
+            yield f"it had replaced {', '.join(map(str, message['ran'][:5]))}; graded with what was there before"
+
+
+def _items(message: dict, name: str) -> list[tuple[str, str]]:
+    found = message.get(name)
+    return [(str(key)[:80], str(value)[:200]) for key, value in found.items()] if isinstance(found, dict) else []
+
+
+def checked(found: dict[str, Any]) -> dict[str, Any]:
+    """Let nothing out but what a result consists of, in the types that it has."""
+    known = {each.id for each in EXERCISES}
+    verdicts = {}
+    for name, verdict in found["verdicts"].items():
+        if name in known:
+            mistake = verdict.get("mistake")
+            verdicts[name] = {
+                "right": verdict.get("right") is True,
+                "line": str(verdict.get("line"))[:600],
+                "mistake": None if mistake is None else str(mistake)[:600],
+            }
+    refused = found["refused"]
+    return {
+        "lesson": found["lesson"] if isinstance(found["lesson"], str) else None,
+        "verdicts": verdicts,
+        "notes": [str(note)[:400] for note in found["notes"][:8]],
+        "refused": None if refused is None else str(refused)[:400],
+    }
+
+
+def warm_up() -> Seal:
+    """Load what lessons load, once for all trials."""
+    import importlib
+
+    import torch
+
+    torch.set_num_threads(1)  # a fork of many threads would wait for those it has not
+    for name in (*EARLY, "vit_steps.looking.plots", "vit_steps.looking.widgets", "vit_steps.training"):
+        with contextlib.suppress(Exception):
+            importlib.import_module(name)
+    return Seal()
+
+
+def main() -> None:
+    """Serve: a job a line on standard input, a result a line on standard output."""
+    shut_in = sys.argv[1] == "shut-in"
+    seal = warm_up() if shut_in else None
+    for line in sys.stdin:
+        asked = json.loads(line)
+        job, limits = Job(*asked["job"]), Limits(*asked["limits"])
+        try:
+            found = judge(job, limits, seal, shut_in=shut_in)
+        except (OSError, ValueError, MemoryError) as error:
+            found = {"lesson": job.lesson, "verdicts": {}, "notes": [], "refused": str(error)}
+        print(json.dumps(checked(found)), flush=True)
+
+
+if __name__ == "__main__":
+    main()
