@@ -1,4 +1,4 @@
-"""The table of exercises: it says what the notebooks say, and its wrong answers make the mistakes they stand for."""
+"""The table of exercises says what the notebooks say, and its wrong answers make the mistakes they are called."""
 
 import ast
 import doctest

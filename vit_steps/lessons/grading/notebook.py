@@ -118,7 +118,10 @@ def _lesson_of(cells: Iterable[Cell]) -> str:
     words = Counter(word for cell in cells for word in set(re.findall(r"\w+", cell.source[:LONGEST_SOURCE])))
     votes = {
         lesson: sum(
-            words[name] for each in EXERCISES if each.lesson == lesson for name in (*each.names, each.check.__name__)
+            words[name]
+            for each in EXERCISES
+            if each.lesson == lesson
+            for name in (*each.names, each.check.__name__)
         )
         for lesson in LESSONS
     }
@@ -156,7 +159,7 @@ def _pass_for(line: re.Match) -> str:
 class _WithoutChecks(ast.NodeTransformer):
     """Nobody asks a check while the cells run: that comes afterwards, and in silence."""
 
-    def visit_Call(self, node: ast.Call) -> ast.AST:  # noqa: N802, D102
+    def visit_Call(self, node: ast.Call) -> ast.AST:
         name = getattr(node.func, "id", getattr(node.func, "attr", ""))
         if name.startswith("check_"):
             return ast.copy_location(ast.Constant(False), node)
