@@ -1,4 +1,4 @@
-"""The table of exercises says what the notebooks say, and its wrong answers make the mistakes they are called."""
+"""The table of exercises says what the notebooks say, and its wrong answers make their mistakes."""
 
 import ast
 import doctest

@@ -35,9 +35,9 @@ command goes on from there. Of a notebook only its imports run, its answers and 
 
 What it holds: each notebook runs in a process of its own, without a network, sees Python and this package but
 neither your files nor other students', writes into a home of its own in memory, and has limits of time,
-memory and processes. What it does not hold: an answer and the check that judges it share a process, so a student who
-sets out to deceive the check can; what replaces parts of torch or of the checks is undone and named. And a
-hole in the kernel is a hole in this: it is made for a class, not for the Internet.
+memory and processes. What it does not hold: an answer and the check that judges it share a process, so a
+student who sets out to deceive the check can; what replaces parts of torch or of the checks is undone and
+named. And a hole in the kernel is a hole in this: it is made for a class, not for the Internet.
 """
 UNHELD = """this system lets no process be shut in (Linux with namespaces does): a notebook could use the
 network and read or delete your files. On a machine that may be lost, say --trust"""

@@ -74,7 +74,8 @@ class Trial:
             jail._die_with(parent)
             inner = jail.enter(self.limits, self.folder, pipes)
             if inner:
-                os.close(pipes.say), os.close(pipes.hear)
+                os.close(pipes.say)
+                os.close(pipes.hear)
                 os.waitpid(inner, 0)
             else:
                 os.environ.update(HOME="/home/student", TMPDIR="/tmp", MPLCONFIGDIR="/tmp")

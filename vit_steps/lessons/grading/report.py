@@ -42,7 +42,9 @@ def rows_of(hand_in: HandIn, found: dict[str, Any]) -> list[Row]:
     reason = found["refused"] or (None if found["verdicts"] else "its answers could not be reached")
     if reason and not found["verdicts"]:
         words = f"not graded: {reason}"
-        return [_row(hand_in, lesson, each, None, words, note) for each in asked or [None]]
+        return [_row(hand_in, lesson, each, None, words, note) for each in asked] or [
+            _row(hand_in, lesson, None, None, words, note)
+        ]
     return [
         _row(hand_in, lesson, each, found["verdicts"].get(each.id), "not graded: it was not reached", note)
         for each in asked
@@ -79,7 +81,7 @@ def _tamed(value: Any) -> Any:
 
 
 class Count(NamedTuple):
-    """How an exercise went; ``mistakes`` leads from a mistake to those who made it, the most frequent first."""
+    """How an exercise went; ``mistakes`` leads from a mistake to those who made it."""
 
     exercise: Exercise
     handed_in: int

@@ -1,8 +1,8 @@
 """One notebook is run, and its answers are graded: what happens inside, in a process that is shut in.
 
 It tells what it does, a line of JSON each: ``ready``, ``cell``, ``ran``, ``asks`` (for an answer), ``done``,
-``graded``. A verdict is believed only with a word that comes when the answer has returned, and never twice the
-same: what a notebook writes into the same pipe is none. ``judge`` listens, and ends it when it takes too long.
+``graded``. A verdict is believed only with a word that comes when the answer has returned, and is another
+each time: what a notebook writes into the same pipe is none. ``judge`` listens, and ends what takes too long.
 """
 
 import json
