@@ -93,7 +93,7 @@ def _limits(options: argparse.Namespace) -> Limits:
         raise ValueError(f"--memory must lie between 0.25 and 1024 GB, got {options.memory:g}")
     if options.workers is not None and not 1 <= options.workers <= 256:
         raise ValueError(f"--workers must lie between 1 and 256, got {options.workers}")
-    return Limits(options.seconds, 4.5 * options.seconds, int(options.memory * 2**30))
+    return Limits(options.seconds, 6 * options.seconds, int(options.memory * 2**30))
 
 
 def _check(options: argparse.Namespace) -> list[HandIn]:

@@ -48,7 +48,7 @@ class Limits(NamedTuple):
     total: float = 90.0
     memory: int = 2 * 2**30
     disk: int = 64 * 2**20
-    processes: int = 64
+    processes: int = 24
 
 
 class JailError(OSError):

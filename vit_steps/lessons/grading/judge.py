@@ -30,6 +30,7 @@ from vit_steps.lessons.grading.trial import Job, Pipes, run
 
 MOST_TOLD = 2**20  # bytes; a trial of four answers tells some thousand
 SPARE = 512 * 2**20  # bytes of the machine's memory that stay free, whatever the limits allow
+LOOK = 1.0  # seconds between two looks at the memory: among many processes each costs something
 EARLY = (
     "matplotlib.pyplot",
     "IPython.display",
@@ -160,14 +161,15 @@ def watch(trial: Trial, end: float) -> Told:
     """Listen until a trial is over, or has to be ended."""
     messages, verdicts, asked, word = [], {}, None, ""
     ended = "it was not done in time"
-    begun = time.monotonic()
+    begun = looked = time.monotonic()
     while (now := time.monotonic()) < end and now < begun + trial.limits.seconds:
         try:
             line = trial.lines.get(timeout=0.2)
         except queue.Empty:
-            if _too_much(trial):
+            if now > looked + LOOK and _too_much(trial):
                 ended = "it takes too much memory"
                 break
+            looked = time.monotonic() if now > looked + LOOK else looked
             continue
         message = _parsed(line)
         if message is None:

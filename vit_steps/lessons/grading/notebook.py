@@ -170,8 +170,8 @@ def _names(code: CodeType) -> tuple[set[str], set[str]]:
     """Which global names a piece of code reads and sets, in its functions and classes, too."""
     needs, sets = set(), set()
     for instruction in dis.get_instructions(code):
-        if instruction.opname in ("LOAD_NAME", "LOAD_GLOBAL"):
-            needs.add(instruction.argval)
+        if instruction.opname in ("LOAD_NAME", "LOAD_GLOBAL") and instruction.argval not in sets:
+            needs.add(instruction.argval)  # what it has just set itself, as a loop does, it needs of nobody
         elif instruction.opname in ("STORE_NAME", "STORE_GLOBAL"):
             sets.add(instruction.argval)
     for inner in filter(lambda each: isinstance(each, CodeType), code.co_consts):
