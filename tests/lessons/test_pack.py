@@ -397,7 +397,7 @@ def test_qti_is_as_its_definition_says_and_scores_the_right_answer(lesson):
             for each in item.iter("respcondition")
         }
         (right,) = [ident for ident, score in scores.items() if score == "100"]
-        assert labels[right] == to_html(ours.right)
+        assert labels[right] == f"<p>{to_html(ours.right)}</p>"
         assert {*labels} == {*scores}
         feedback = {each.get("ident") for each in item.iter("itemfeedback")}
         assert {each.get("linkrefid") for each in item.iter("displayfeedback")} == feedback

@@ -183,7 +183,9 @@ def _names(code: CodeType) -> tuple[set[str], set[str]]:
 def _changed(node: ast.AST) -> set[str]:
     """Whose insides a statement may change: ``table[0] = 1``, ``layers.append(3)``, ``fill(table)``."""
     targets = getattr(node, "targets", [getattr(node, "target", None)])
-    bases = [target for target in targets if isinstance(target, (ast.Subscript, ast.Attribute))]
+    bases: list[ast.expr] = [
+        target for target in targets if isinstance(target, (ast.Subscript, ast.Attribute))
+    ]
     if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
         bases += [node.value.func, *node.value.args]
     return {name for base in bases if (name := _base(base))}

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import vit_steps
 from vit_steps.lessons.exercises import EXERCISES, Exercise
 from vit_steps.lessons.pack.questions import Exam, sentence
 
+PACKAGE = Path(__file__).resolve().parents[2]
 SLIDES, EXERCISING = 45, 45  # minutes
 WORDS_A_MINUTE, LINES_A_MINUTE, MINUTES_A_FIGURE = 180, 20, 0.5  # as tools/reading_time.py counts
 FOLDED = re.compile(r"<details.*?</details>", flags=re.S)
@@ -31,8 +31,7 @@ def lesson_path(lesson: str) -> Path:
     Raises:
         FileNotFoundError: "the lessons are not in this installation".
     """
-    package = Path(vit_steps.__file__).resolve().parent
-    for folder in (package / "notebooks", package.parent / "notebooks"):
+    for folder in (PACKAGE / "notebooks", PACKAGE.parent / "notebooks"):
         if (folder / f"{lesson}.ipynb").is_file():
             return folder / f"{lesson}.ipynb"
     raise FileNotFoundError("the lessons are not in this installation")

@@ -70,7 +70,9 @@ def _item(name: str, question: Question) -> Element:
 
 
 def _material(parent: Element, text: str) -> None:
-    SubElement(SubElement(parent, "material"), "mattext", texttype="text/html").text = to_html(text)
+    SubElement(
+        SubElement(parent, "material"), "mattext", texttype="text/html"
+    ).text = f"<p>{to_html(text)}</p>"
 
 
 def _processing(item: Element, question: Question) -> None:
