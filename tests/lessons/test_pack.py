@@ -431,7 +431,7 @@ def test_the_command_writes_a_folder_for_each_lesson(tmp_path, capsys):
 def test_a_lesson_that_is_none_is_refused(tmp_path, capsys):
     with pytest.raises(SystemExit):
         command.main(["6", "--out", str(tmp_path)])
-    assert "there is no lesson 6; there are 1_patch_embedding, 2_cls_token" in capsys.readouterr().err
+    assert "lesson must be one of 1_patch_embedding, 2_cls_token" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("module", [moodle, plan])

@@ -69,8 +69,8 @@ def check(judge: Callable[..., Grade]) -> Callable[..., bool]:
     """Make a check of a function that grades: it prints the line, and returns whether the answer is right."""
 
     @wraps(judge)
-    def tell(*answers: Any) -> bool:
-        found = judge(*answers)
+    def tell(*answers: Any, **named: Any) -> bool:
+        found = judge(*answers, **named)
         print(found.message)
         return found.right
 

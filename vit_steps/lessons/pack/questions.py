@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from vit_steps.doors import door
 from vit_steps.lessons.exercises import LESSONS, find_exercise
 
 FOLDER = Path(__file__).parent / "questions"
@@ -56,6 +57,7 @@ class Exam:
     questions: tuple[Question, ...]
 
 
+@door()
 def read_exam(lesson: str) -> Exam:
     """Read the questions of a lesson.
 
@@ -63,10 +65,10 @@ def read_exam(lesson: str) -> Exam:
         lesson: stem of its notebook, "1_patch_embedding".
 
     Raises:
-        ValueError: "there is no lesson 6; there are 1_patch_embedding, ...".
+        ValueError: "lesson must be one of 1_patch_embedding, ..., got '6'".
     """
     if lesson not in LESSONS:
-        raise ValueError(f"there is no lesson {lesson}; there are {', '.join(LESSONS)}")
+        raise ValueError(f"lesson must be one of {', '.join(LESSONS)}, got {lesson!r}")
     return parse_exam(lesson, (FOLDER / f"{lesson}.txt").read_text(encoding="utf-8"))
 
 
