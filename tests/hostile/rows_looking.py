@@ -23,10 +23,8 @@ from hostile.rows_plots import HISTORY, OUTSIDE, PATCH_SIZES
 from hostile.trial import Row
 from vit_steps import lessons
 from vit_steps.lessons import crops, sights
-from vit_steps.lessons.exercises import find_exercise
 from vit_steps.lessons.learning import small_cnn
 from vit_steps.lessons.left_out import leave_out
-from vit_steps.lessons.pack.questions import read_exam
 from vit_steps.looking import attribution, components, seat, widgets
 from vit_steps.looking.agreement import compare
 from vit_steps.looking.explorer_page import explorer_page
@@ -497,7 +495,5 @@ ROWS |= {
         sights.share_more_alike,
         lambda: dict(tokens=torch.rand(28, 4), grid=(4, 7), first=(1, 2), second=(4, 6)),
     ),
-    "lessons.exercises.find_exercise": Row(find_exercise, lambda: dict(id="2b")),
-    "lessons.pack.questions.read_exam": Row(read_exam, lambda: dict(lesson="2_cls_token")),
     "lessons.crops.load_crops": Row(crops.load_crops, lambda: dict(half="left", grey=True)),
 }

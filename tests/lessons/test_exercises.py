@@ -90,6 +90,6 @@ def test_points_of_a_lesson_are_a_whole_mark():
 
 def test_an_exercise_is_found_by_its_id():
     assert find_exercise("5vit").names == ("MyViT",)
-    with pytest.raises(ValueError, match="id must be one of 1a, 1b, 1c, 2a.*, got '6a'"):
+    with pytest.raises(ValueError, match=r"id must be one of 1a, 1b, 1c, 2a.*, got '6a'"):
         find_exercise("6a")
     assert doctest.testmod(exercises).failed == 0
