@@ -107,10 +107,12 @@ class Module:
 
     @cached_property
     def entries(self) -> list[Entry]:
-        """Functions and classes, and values that a room hands out, in the order in which they stand there."""
+        """Functions, classes and values that are handed out, in the order in which they stand there."""
         found = [
             each for each in own(self.thing) if each.is_function or each.is_class or each.path in imports()
         ]
+        if self.thing.is_init_module:
+            found += [each.final_target for each in self.thing.members.values() if comes_from_within(each)]
         return [Entry(each, f"{self.name}.{each.name}") for each in found]
 
 
@@ -188,6 +190,11 @@ def rooms() -> list[Room]:
 def own(thing) -> Iterator[griffe.Object]:
     """What is at home here and open to everybody."""
     return (each for name, each in thing.members.items() if not name.startswith("_") and not each.is_alias)
+
+
+def comes_from_within(thing) -> bool:
+    """Whether a room hands something out that lives in a private module of it, and so has no page."""
+    return thing.is_alias and thing.target_path in imports() and "._" in thing.target_path
 
 
 def is_property(thing) -> bool:
