@@ -219,10 +219,15 @@ def test_a_living_writers_draft_is_left_alone_and_the_last_writer_wins(tmp_path)
     assert names(tmp_path) == ["model.bin"]
 
 
+MOST_KILLS = 200  # on a busy machine a process may be killed before it wrote anything: then another
+
+
 def killed(work, seconds):
-    """Run in a process of its own, and kill it after some time."""
-    process = FORK.Process(target=work)
+    """Run in a process of its own, and kill it some time after it has begun."""
+    begun = FORK.Event()
+    process = FORK.Process(target=lambda: (begun.set(), work()))
     process.start()
+    begun.wait()
     time.sleep(seconds)
     os.kill(process.pid, signal.SIGKILL)
     process.join()
@@ -232,10 +237,12 @@ def test_twelve_kills_leave_a_whole_file_and_the_next_writer_clears_up(tmp_path)
     path, dice = tmp_path / "model.bin", random.Random(0)
     write_whole(path, fill(0))
     littered = 0
-    for _ in range(12):
+    for kills in range(1, MOST_KILLS):
         killed(lambda: write_again_and_again(path, 1, 10_000), dice.uniform(0.01, 0.05))
         littered += len(names(tmp_path)) > 1
         assert is_whole(path.read_bytes())
+        if kills >= 12 and littered:
+            break
     assert littered  # or nothing was tried
     write_whole(tmp_path / "another.bin", fill(1))
     assert names(tmp_path) == ["another.bin", "model.bin"]
@@ -311,12 +318,14 @@ def test_twelve_kills_leave_the_old_folder_or_the_new_one(tmp_path, monkeypatch)
     exchanges_at_one_stroke(monkeypatch)
     dice, found = random.Random(0), set()
     write_folder(tmp_path / "site", pages(0))
-    for byte in range(1, 13):
+    for byte in range(1, MOST_KILLS):
         killed(lambda byte=byte: build_again_and_again(tmp_path / "site", byte), dice.uniform(0.005, 0.03))
         (one,) = set(bytes_of(tmp_path / "site"))
         found.add(one)
+        if byte >= 12 and len(found) > 1:
+            break
     assert len(found) > 1
-    write_folder(tmp_path / "site", pages(13))
+    write_folder(tmp_path / "site", pages(0))
     assert names(tmp_path) == ["site"]
 
 
