@@ -31,7 +31,11 @@ def ranges(lines: list[str]) -> dict[str, str]:
 
 
 def test_conda_gets_what_pip_gets():
-    extras = {name: some for name, some in project()["optional-dependencies"].items() if name not in ("measure", "grading")}
+    extras = {
+        name: some
+        for name, some in project()["optional-dependencies"].items()
+        if name not in ("measure", "grading")
+    }
     pip = ranges(sum(extras.values(), project()["dependencies"]))
     pip["python"] = project()["requires-python"]
     *listed, by_pip = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
@@ -115,9 +119,12 @@ def test_another_python_is_named_where_there_is_one(environment, monkeypatch):
     assert environment.another_python().startswith("Install one and name it: ")
 
 
-def test_another_word_than_the_three_is_refused(fresh):
+def test_another_word_than_these_is_refused(fresh):
     result = fresh[2]("tets")
-    assert (result.returncode, result.stderr) == (1, "vit-steps: 'tets' is none of lab, test, measure and graders.\n")
+    assert (result.returncode, result.stderr) == (
+        1,
+        "vit-steps: 'tets' is none of lab, test, measure and graders.\n",
+    )
 
 
 def test_no_network_says_so_in_one_line_and_a_half_made_environment_is_mended(fresh):
@@ -159,7 +166,9 @@ def test_a_ready_environment_is_left_alone(ready):
         assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
 
 
-@pytest.mark.parametrize(("verb", "what"), [("measure", "what measures the project"), ("graders", "nbgrader and")])
+@pytest.mark.parametrize(
+    ("verb", "what"), [("measure", "what measures the project"), ("graders", "nbgrader and")]
+)
 def test_what_comes_later_is_fetched_when_asked_for_and_no_failure_harms_what_is_there(ready, verb, what):
     folder, _, run = ready
     subprocess.run([sys.executable, "-m", "venv", folder / ".venv"], check=True)  # now with pip
