@@ -57,14 +57,21 @@ OF_PRETRAINED += tuple(
     f"positions.{name}" for name in ("read_positions", "check_angles_fit", "turning", "fit")
 )
 OF_PRETRAINED += ("rewriting.as_they_are_here", "rewriting.with_biases", "rewriting.from_google")
-OF_PRETRAINED += ("rewriting.shape_tokens", "rewriting.split_qkv", "spelling.spell_as_timm")
+OF_PRETRAINED += (
+    "rewriting.join",
+    "rewriting.times",
+    "rewriting.shape_tokens",
+    "rewriting.split_qkv",
+    "spelling.spell_as_timm",
+)
 OF_PRETRAINED += ("rotary.Rotary", "rotary.pair_halves", "shapes.read_kind", "positions.Table")
 OF_SIGHTS = "for load_sights and the tool that makes what ships: each was checked before it comes here"
-SIGHTS = ("sights.twin_of", "sights.see", "sights.tokens_and_attention", "sights.in_few_directions")
+SIGHTS = ("sights.see", "sights.tokens_and_attention", "sights.in_few_directions")
 SIGHTS += ("sights.unpack_signed", "sights.place_of", "crops.cut", "crops.picture_of")
 OF_LOADED = "hands a name on to load_pretrained, which is tried with all kinds of them"
 NOT_FED = {
     **dict.fromkeys([f"lessons.{name}" for name in SIGHTS], OF_SIGHTS),
+    "looking.look.twin_of": OF_SIGHTS,
     **dict.fromkeys(["lessons.sights.Sight", "lessons.crops.Crops"], RECORD),
     "lessons.sights.load_sights": OF_LOADED,
     **dict.fromkeys([f"layers.{name}" for name in OF_LAYERS], OF_A_MODEL),

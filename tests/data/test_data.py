@@ -1,6 +1,8 @@
 """Digits, photographs and folders: the right pixels, the right labels, and what is refused."""
 
 import inspect
+import subprocess
+import sys
 import warnings
 from pathlib import Path
 
@@ -39,6 +41,22 @@ def noise(height: int, width: int, *channels: int) -> np.ndarray:
 
 
 # Digits
+
+
+def test_the_file_of_digits_holds_scikit_learns_and_the_parts_of_seed_0():
+    images, labels = load_digits(return_X_y=True)
+    parts = split_in_three(torch.from_numpy(labels))
+    for part in PARTS:
+        ours, names = load_digits_images(part)
+        assert (16 * ours.flatten(1)).tolist() == images[parts[part]].tolist()
+        assert names.tolist() == labels[parts[part]].tolist()
+
+
+def test_digits_come_without_scikit_learn():
+    code = "import sys; from vit_steps.data import load_digits_images as load; load('test')"
+    asked = [sys.executable, "-c", f"{code}; print(*sys.modules)"]
+    loaded = subprocess.run(asked, capture_output=True, text=True, check=True).stdout
+    assert not {"sklearn", "scipy", "skimage"} & set(loaded.split())
 
 
 @pytest.mark.parametrize("seed", [0, 3])

@@ -1,5 +1,7 @@
 """The families of ViTs that people use, each against its own library: answers, attention, sizes, pictures."""
 
+import subprocess
+import sys
 import warnings
 
 import pytest
@@ -52,6 +54,26 @@ def test_its_attention_is_what_its_own_library_gives(tmp_path, name):
     attention, answers = measure(name, tmp_path)
     assert attention < FLOAT32
     assert answers < FAMILIES[name].tolerance
+
+
+def test_nothing_that_is_loaded_waits_for_torchs_compiler(tmp_path):
+    """It takes longer to import than most models to read, and arithmetic on shapes alone asks for it.
+
+    But for rotary positions: their step computes angles, and is not bent for this.
+    """
+    plain = [name for name in FAMILIES if not name.startswith("DINOv3")]
+    for name in plain:
+        build(name).save_pretrained(tmp_path / name)
+    code = """if 1:
+        import sys
+        from vit_steps.pretrained import load_pretrained
+        for folder in sys.argv[1:]:
+            load_pretrained(folder)
+            print(folder, "torch._dynamo" in sys.modules)
+    """
+    folders = [str(tmp_path / name) for name in plain]
+    said = subprocess.run([sys.executable, "-c", code, *folders], capture_output=True, text=True, check=True)
+    assert said.stdout.splitlines() == [f"{folder} False" for folder in folders]
 
 
 @pytest.mark.parametrize("name", [name for name, family in FAMILIES.items() if family.resizes is not None])

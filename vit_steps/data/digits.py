@@ -1,11 +1,16 @@
-"""Handwritten digits that ship inside scikit-learn."""
+"""Handwritten digits: scikit-learn's, in a file of our own, so that a kernel need not load scikit-learn."""
 
-import torch
+from pathlib import Path
+
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from vit_steps.data.splits import SEED, Split, split_in_three
 from vit_steps.doors import door
+from vit_steps.files.reading import read_safetensors
+
+DIGITS = Path(__file__).with_suffix(".safetensors")
+DEALT_OUT = 0  # the seed whose parts lie in the file: dealing out takes scikit-learn
 
 
 @door(*SEED)
@@ -27,8 +32,8 @@ def load_digits_images(
     Raises:
         ValueError: "split must be one of train, valid, test, got 'dev'".
     """
-    from sklearn.datasets import load_digits
-
-    images, labels = (torch.from_numpy(array) for array in load_digits(return_X_y=True))
-    chosen = split_in_three(labels, seed=seed)[split]
-    return images[chosen].reshape(-1, 1, 8, 8).float() / 16, labels[chosen]
+    found, _ = read_safetensors(DIGITS)
+    images, labels = found["images"], found["labels"].long()
+    parts = found if seed == DEALT_OUT else split_in_three(labels, seed=seed)
+    chosen = parts[split].long()
+    return images[chosen][:, None].float() / 16, labels[chosen]

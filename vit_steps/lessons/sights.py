@@ -19,6 +19,7 @@ from vit_steps.data import PHOTOS, load_photo
 from vit_steps.doors import door, values
 from vit_steps.files.reading import read_safetensors
 from vit_steps.looking.attention_maps import kernel_components
+from vit_steps.looking.look import twin_of
 from vit_steps.pretrained import Preprocess, load_pretrained
 from vit_steps.vit import ViT
 
@@ -98,13 +99,6 @@ def load_sights(model: str | os.PathLike | None = None) -> tuple[Sight, Sight]:
     loaded = load_pretrained(model, image_size=SIDE)
     twin = twin_of(loaded.model)
     return see(loaded.model, loaded.preprocess, str(model)), see(twin, loaded.preprocess, "an untrained twin")
-
-
-def twin_of(model: ViT, seed: int = 0) -> ViT:
-    """Draw the same ViT before it learned anything; torch's global random numbers stay as they are."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return ViT(**model.config).eval()
 
 
 @torch.no_grad()

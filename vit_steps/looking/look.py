@@ -109,7 +109,7 @@ def look_at(
     # A picture's own grey is not always that of its colours.
     picture = photograph if model.channels == 3 else _opened(photo, MODES[model.channels])
     pixels = preprocess(picture)
-    seen = [_seen(each, pixels) for each in ([model, _untrained(model, seed)] if control else [model])]
+    seen = [_seen(each, pixels) for each in ([model, twin_of(model, seed)] if control else [model])]
     traces, tokens = zip(*seen, strict=True)
     answers = top_k(traces[0].logits.cpu().float(), labels, min(NAMED, len(labels))) if labels else []
     found = Look(
@@ -167,8 +167,11 @@ def _seen(model: ViT, pixels: Tensor) -> tuple[Trace, Tensor]:
     return trace, model.norm(trace.encoded)
 
 
-def _untrained(model: ViT, seed: int) -> ViT:
-    """The same model, freshly drawn; what it turns its tokens by is no parameter, and stays."""
+def twin_of(model: ViT, seed: int = 0) -> ViT:
+    """Draw the same ViT before it learned anything; torch's global random numbers stay as they are.
+
+    What it turns its tokens by is no parameter, and stays; so do its dtype and its device.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         twin = ViT(**model.config)

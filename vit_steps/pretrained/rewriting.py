@@ -5,6 +5,7 @@ is missing because it would be zero is put in. Every tensor has timm's name, or 
 """
 
 import re
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -107,7 +108,7 @@ def _join_gates(weights: dict[str, Tensor]) -> dict[str, Tensor]:
     joined = {name: weight for name, weight in weights.items() if ".mlp.gate." not in name}
     for name in weights.keys() - joined.keys():
         value = name.replace(".gate.", ".fc1.")
-        joined[value] = torch.cat([weights[name], _fitting(name, weights[value], weights[name])])
+        joined[value] = join([weights[name], _fitting(name, weights[value], weights[name])])
     return joined
 
 
@@ -119,10 +120,28 @@ def _join_distilled(weights: dict[str, Tensor]) -> dict[str, Tensor]:
         joined["reg_token"] = weights["dist_token"]
     if "head_dist.weight" in weights:
         first, second = weights["head.weight"], weights["head_dist.weight"]
-        joined["head.weight"] = torch.cat([first, _fitting("head_dist.weight", second, first)], dim=1) / 2
+        both = join([first, _fitting("head_dist.weight", second, first)], dim=1)
         biases = [weights["head.bias"], weights["head_dist.bias"]]
-        joined["head.bias"] = (biases[0] + _fitting("head_dist.bias", biases[1], biases[0])) / 2
+        bias = join([biases[0][None], _fitting("head_dist.bias", biases[1], biases[0])[None]])
+        joined |= {"head.weight": times(both, 0.5), "head.bias": times(bias, 0.5).sum(0)}
     return joined
+
+
+def join(parts: Sequence[Tensor], dim: int = 0) -> Tensor:
+    """Put tensors one behind the other, also where they are shapes alone.
+
+    For shapes, ``torch.cat`` would first load torch's compiler, which takes longer than most models.
+    """
+    if not parts[0].is_meta:
+        return torch.cat(list(parts), dim)
+    size = list(parts[0].shape)
+    size[dim] = sum(part.shape[dim] for part in parts)
+    return parts[0].new_empty(size)
+
+
+def times(weight: Tensor, factor: Tensor | float) -> Tensor:
+    """Multiply; shapes alone stay as they are, for the reason that ``join`` has."""
+    return weight if weight.is_meta else weight * factor
 
 
 def _fitting(name: str, weight: Tensor, other: Tensor) -> Tensor:
@@ -141,7 +160,7 @@ def _join_qkv(weights: dict[str, Tensor]) -> dict[str, Tensor]:
             shapes = {tuple(part.shape) for part in parts}
             if len(shapes) > 1:
                 raise ValueError(f"{name} and its key and value have different shapes: {sorted(shapes)}")
-            joined[name.replace(".attn.q.", ".attn.qkv.")] = torch.cat(parts)
+            joined[name.replace(".attn.q.", ".attn.qkv.")] = join(parts)
         elif not re.search(r"\.attn\.[kv]\.", name):
             joined[name] = weight
     return joined
@@ -167,5 +186,5 @@ def _scale_layers(weights: dict[str, Tensor]) -> dict[str, Tensor]:
             if gamma.ndim != 1 or weight.shape[:1] != gamma.shape:
                 shapes = f"{tuple(gamma.shape)}, {before}.{leaf} {tuple(weight.shape)}"
                 raise ValueError(f"{name} has shape {shapes}")
-            scaled[f"{before}.{leaf}"] = weight * (gamma if leaf == "bias" else gamma[:, None])
+            scaled[f"{before}.{leaf}"] = times(weight, gamma if leaf == "bias" else gamma[:, None])
     return scaled

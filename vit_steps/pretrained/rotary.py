@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from vit_steps.position_embedding import patch_places, rotary_angles
+from vit_steps.pretrained.rewriting import join
 
 
 class Rotary(NamedTuple):
@@ -54,4 +55,4 @@ def pair_halves(weight: Tensor, num_heads: int) -> Tensor:
     """
     heads = weight.unflatten(0, (3, num_heads, -1, 2))
     turned = heads[:2].transpose(2, 3).flatten(2, 3)
-    return torch.cat([turned, heads[2:].flatten(2, 3)]).flatten(0, 2)
+    return join([turned, heads[2:].flatten(2, 3)]).flatten(0, 2)
