@@ -173,7 +173,7 @@ def install(extras):
 
 def follow(command, log):
     lines, found = [], 0
-    # In the environment, not as an option: the pip that this pip starts for setuptools reads it, too. Without
+    # In the environment, not as an option: the pip that this pip starts for hatchling reads it, too. Without
     # a retry there would be no warning that tells why there was nothing to be found.
     options = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "errors": "replace"}
     options["env"] = dict(os.environ, PIP_RETRIES="2")

@@ -6,8 +6,8 @@ VENV is an environment with jupyterhub, the wheel of vit-steps with its extra ``
 on the PATH, configurable-http-proxy. The hub is the one of the page "A hub for a class"
 (tools/pages/assets/jupyterhub_config.py). Each student comes at a moment of their own within ``--over``
 seconds, starts a server, runs lesson 1 to its end, shuts its kernel, and runs lesson 5 up to the cell that
-trains. Memory is PSS, of which the pages that processes share count once; it is looked at every few seconds. Prints
-a line for each N and writes hub.csv beside this file.
+trains. Memory is PSS, of which the pages that processes share count once; it is looked at every few seconds.
+Prints a line for each N and writes hub.csv beside this file.
 """
 
 import argparse

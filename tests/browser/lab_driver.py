@@ -12,6 +12,8 @@ import urllib.request
 from contextlib import contextmanager
 from pathlib import Path
 
+from vit_steps.commands.lab import jupyter_options
+
 NO_PLAYWRIGHT = "no playwright, so nothing is opened in a browser: pip install playwright"
 NO_CHROMIUM = "no Chromium, so nothing is opened in a browser: apt-get install chromium"
 FLAGS = [
@@ -50,10 +52,10 @@ def browser():
 
 @contextmanager
 def lab(folder: Path):
-    """Serve the notebooks of a folder; settings and trust are kept apart from the user's own."""
+    """Serve a folder as ``vit-steps lab`` does; the user's own settings and trust are kept apart."""
     port, home, places = _free_port(), folder / ".jupyter", places_of(folder)
-    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--ip=127.0.0.1", f"--port={port}"]
-    command += ["--allow-root", f"--ServerApp.root_dir={folder}", f"--IdentityProvider.token={TOKEN}"]
+    command = [sys.executable, "-m", "jupyterlab", *jupyter_options(folder), "--no-browser"]
+    command += ["--ip=127.0.0.1", f"--port={port}", f"--IdentityProvider.token={TOKEN}"]
     _switch_autosave_off(Path(places["JUPYTERLAB_SETTINGS_DIR"]))
     with open(home / "log", "a") as log:
         server = subprocess.Popen(command, stdout=log, stderr=log, env=os.environ | places)

@@ -198,7 +198,7 @@ CONFLICT = "ERROR: Cannot install sympy==1.12 and torch==2.13.0 because these ve
     [
         *(([trouble, NONE, NOT_FOUND], NO_NETWORK) for trouble in (REFUSED, UNKNOWN_NAME, PROXY)),
         (["ERROR: Exception:", "Traceback (most recent call last):", CUT], NO_NETWORK),
-        ([REFUSED, NONE.replace("torch==2.13.0", "setuptools>=77"), "note: ..."], NO_NETWORK),
+        ([REFUSED, NONE.replace("torch==2.13.0", "hatchling>=1.27"), "note: ..."], NO_NETWORK),
         ([UNTRUSTED, NONE, NOT_FOUND], "the certificate of their server is not trusted here"),
         ([NONE, NOT_FOUND], "There is no torch 2.13.0 for this machine: "),
         ([REFUSED, OLD, NOT_FOUND], "There is no torch 2.13.0 for this machine: "),

@@ -194,8 +194,10 @@ REPLY, ERROR = (None, "execute_reply", {}), (None, "error", {})
     ],
 )
 def test_a_cell_ends_when_the_kernel_answered_and_is_idle(answers, failed):
-    ran = asyncio.run(hub_client.run_cell(Kernel(*answers), "lesson", "cell", "1"))
+    kernel = Kernel(*answers)
+    ran = asyncio.run(hub_client.run_cell(kernel, "lesson", "cell", "1"))
     assert ran._replace(seconds=0) == RAN("lesson", "cell", 0, failed)
+    assert list(kernel.said) == []  # it waited for both, in whichever order they came
 
 
 def test_a_kernel_that_is_gone_is_said():
