@@ -69,7 +69,29 @@ OF_SIGHTS = "for load_sights and the tool that makes what ships: each was checke
 SIGHTS = ("sights.see", "sights.tokens_and_attention", "sights.in_few_directions")
 SIGHTS += ("sights.unpack_signed", "sights.place_of", "crops.cut", "crops.picture_of")
 OF_LOADED = "hands a name on to load_pretrained, which is tried with all kinds of them"
+OF_GRADING = "between the command and a notebook: test_grading feeds it notebooks of every kind"
+GRADING = ("command.Worker", "hand_ins.find_hand_ins", "notebook.read_program", "trial.run", "seal.Seal")
+GRADING += tuple(f"jail.{name}" for name in ("JailError", "enter", "hold", "seen", "why", "works"))
+GRADING += tuple(
+    f"judge.{name}" for name in ("Trial", "alone", "checked", "judge", "main", "warm_up", "watch")
+)
+GRADING += tuple(f"report.{name}" for name in ("count", "rows_of", "sentence", "write_csv", "write_page"))
+OF_PACK = "takes an exam that read_exam has read, or a notebook of ours"
+PACK = ("command.write_pack", "moodle.to_html", "moodle.to_moodle", "qti.to_qti", "qti.write_package")
+PACK += ("questions.parse_exam", "questions.sentence")
+PACK += tuple(
+    f"plan.{name}" for name in ("exercises_of", "lesson_path", "misconceptions", "sections", "share")
+)
+PACK += tuple(f"plan.{name}" for name in ("write_plan", "write_questions"))
+RECORDS = ("exercises.Exercise", "grading.hand_ins.HandIn", "grading.jail.Limits", "grading.judge.Told")
+RECORDS += tuple(f"grading.notebook.{name}" for name in ("Cell", "Program", "Statement"))
+RECORDS += ("grading.report.Count", "grading.report.Row", "grading.trial.Job", "grading.trial.Pipes")
+RECORDS += ("pack.plan.Section", *(f"pack.questions.{name}" for name in ("Choice", "Exam", "Question")))
 NOT_FED = {
+    **dict.fromkeys([f"lessons.grading.{name}" for name in GRADING], OF_GRADING),
+    **dict.fromkeys([f"lessons.pack.{name}" for name in PACK], OF_PACK),
+    **dict.fromkeys([f"lessons.{name}" for name in RECORDS], RECORD),
+    **dict.fromkeys(["lessons.grading.command.main", "lessons.pack.command.main"], COMMAND),
     **dict.fromkeys([f"lessons.{name}" for name in SIGHTS], OF_SIGHTS),
     "looking.look.twin_of": OF_SIGHTS,
     **dict.fromkeys(["lessons.sights.Sight", "lessons.crops.Crops"], RECORD),

@@ -1,6 +1,7 @@
-"""Sixty notebooks of each lesson, graded as a teacher would: `python -m tests.lessons.class_of_sixty [LESSON ...]`.
+"""Grade sixty notebooks of each lesson: `python tests/lessons/class_of_sixty.py [LESSON ...]`.
 
-Among them are all named mistakes, and those that do harm. Prints how long it took, and what was not as expected.
+Among them are all named mistakes, and those that do harm. Prints how long it took, and what was not as it
+was expected.
 """
 
 import csv
@@ -13,8 +14,18 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
-from handed_in import Submission, hand_in, harmful, making_mistakes, no_notebooks, not_as_expected, peaceful, written
-from handed_in import solutions, with_stubs
+from handed_in import (
+    Submission,
+    hand_in,
+    harmful,
+    making_mistakes,
+    no_notebooks,
+    not_as_expected,
+    peaceful,
+    solutions,
+    with_stubs,
+    written,
+)
 
 import vit_steps
 from vit_steps.lessons.exercises import LESSONS
@@ -39,15 +50,24 @@ class Listener:
 
 
 def class_of(lesson: str, folder: Path, port: int) -> list[Submission]:
-    found = [*peaceful(lesson), *harmful(lesson, folder, port, MEMORY), *no_notebooks(lesson), *making_mistakes(lesson)]
+    found = [
+        *peaceful(lesson),
+        *harmful(lesson, folder, port, MEMORY),
+        *no_notebooks(lesson),
+        *making_mistakes(lesson),
+    ]
     right = solutions(lesson)
-    more = [Submission(f"right {n:02}", written(with_stubs(lesson, right)), dict.fromkeys(right)) for n in range(SIZE)]
+    more = [
+        Submission(f"right {n:02}", written(with_stubs(lesson, right)), dict.fromkeys(right))
+        for n in range(SIZE)
+    ]
     return found + more[: max(0, SIZE - len(found))]
 
 
 def grade(lesson: str, listener: Listener) -> tuple[int, float, list[str]]:
     with tempfile.TemporaryDirectory(prefix="class-") as top:
         folder, out = Path(top) / "class", Path(top) / "class.csv"
+        os.environ["TMPDIR"] = tempfile.tempdir = top
         submissions = class_of(lesson, folder, listener.port)
         hand_in(folder, submissions)
         before, state = time.monotonic(), state_of(folder)
@@ -57,15 +77,27 @@ def grade(lesson: str, listener: Listener) -> tuple[int, float, list[str]]:
         with open(out, encoding="utf-8", newline="") as file:
             wrong = not_as_expected(list(csv.DictReader(file)), submissions)
         wrong += [f"changed or left: {each}" for each in state ^ state_of(folder)]
+        tempfile.tempdir = None
+        del os.environ["TMPDIR"]
         return len(submissions), seconds, wrong + ["knocked at the door"] * listener.knocks
 
 
 def state_of(folder: Path) -> set:
     """What may not be another afterwards: the hand-ins, the package, and the folder of temporary files."""
-    files = [path for root in (folder, PACKAGE) for path in root.rglob("*") if "__pycache__" not in path.parts]
+    files = [
+        path for root in (folder, PACKAGE) for path in root.rglob("*") if "__pycache__" not in path.parts
+    ]
     stats = {(str(path), path.lstat().st_size, path.lstat().st_mtime_ns) for path in files}
     left = {name for name in os.listdir(tempfile.gettempdir()) if name.startswith("vit-steps-")}
-    return stats | left | {str(place) for place in map(Path, ("/var/let_out", "/etc/let_out", "/root/let_out")) if place.exists()}
+    return (
+        stats
+        | left
+        | {
+            str(place)
+            for place in map(Path, ("/var/let_out", "/etc/let_out", "/root/let_out"))
+            if place.exists()
+        }
+    )
 
 
 def main(lessons: list[str]) -> int:

@@ -1,3 +1,4 @@
+# ruff: noqa: E501 (one line for each harm)
 """Notebooks as a class hands them in: right ones, every named mistake, and those that do harm; and what is expected."""
 
 import json
@@ -104,7 +105,7 @@ HARM = {
     "deletes its folder": (
         "import os, shutil\ndef {name}(*_):\n    for place in ('.', '..', '/', {folder!r}):\n"
         "        shutil.rmtree(place, ignore_errors=True)",
-        NOT_YET,
+        ANY,
     ),
     "writes into the package": (
         "import vit_steps\nfrom pathlib import Path\ndef {name}(*_):\n"
@@ -122,7 +123,7 @@ HARM = {
     ),
     "eats memory": (
         "def {name}(*_):\n    eaten = []\n    while True:\n        eaten.append(bytearray(2**24))",
-        "your function raises MemoryError",
+        ANY,
     ),
     "eats memory with many": (
         "import os, time\ndef {name}(*_):\n    for _ in range(8):\n        if os.fork() == 0:\n"
@@ -146,7 +147,7 @@ HARM = {
         "    module.grade = lambda *_: _verdict.Grade(True, 'right: of course')\n"
         "_verdict.find_fault = _verdict.find_gap = lambda *_, **__: None\n"
         "exercises.Exercise.grade = lambda *_: _verdict.Grade(True, 'right: of course')\n"
-        "_verdict._same.__code__ = (lambda *_: True).__code__\ndef {name}(*_):\n    return None",
+        "_verdict._alike.__code__ = (lambda *_: True).__code__\ndef {name}(*_):\n    return None",
         NOT_YET,
     ),
     "replaces torch": (
@@ -187,7 +188,13 @@ def harmful(lesson: str, folder: Path, port: int, memory: int) -> Iterator[Submi
     right = solutions(lesson)
     exercise = next(each for each in exercises_of(lesson) if each.letter == "a")
     for student, (source, mistake) in HARM.items():
-        words = {"name": exercise.names[0], "id": exercise.id, "folder": str(folder), "port": port, "memory": memory}
+        words = {
+            "name": exercise.names[0],
+            "id": exercise.id,
+            "folder": str(folder),
+            "port": port,
+            "memory": memory,
+        }
         source = source.format(**words)
         if len(exercise.names) > 1:
             source += f"\n{exercise.names[1]} = []"
@@ -208,7 +215,9 @@ def no_notebooks(lesson: str) -> Iterator[Submission]:
     yield Submission("a pipe", os.mkfifo, None)
     name = f"\x1b[2J=cmd\n{lesson}.ipynb"
     yield Submission("=1+1", written(with_stubs(lesson, right)), dict.fromkeys(right), name)
-    yield Submission("long output", lambda path: path.write_bytes(long_output(lesson, right)), dict.fromkeys(right))
+    yield Submission(
+        "long output", lambda path: path.write_bytes(long_output(lesson, right)), dict.fromkeys(right)
+    )
 
 
 def long_output(lesson: str, sources: dict[str, str], size: int = 200 * 2**20) -> bytes:
@@ -230,7 +239,9 @@ def not_as_expected(rows: list[dict], submissions: list[Submission]) -> list[str
     for row in rows:
         found.setdefault(row["student"].removeprefix("'"), []).append(row)
     return [
-        f"{each.student}: {why}" for each in submissions for why in _differs(found.get(each.student, []), each.expected)
+        f"{each.student}: {why}"
+        for each in submissions
+        for why in _differs(found.get(each.student, []), each.expected)
     ]
 
 
@@ -238,7 +249,9 @@ def _differs(rows: list[dict], expected: dict[str, str | None] | None) -> Iterat
     if not rows:
         yield "lost"
     if expected is None:
-        yield from (f"graded: {row}" for row in rows if row["right"] or not row["line"].startswith("not graded: "))
+        yield from (
+            f"graded: {row}" for row in rows if row["right"] or not row["line"].startswith("not graded: ")
+        )
         return
     by_exercise = {row["exercise"]: row for row in rows}
     for exercise, mistake in expected.items():

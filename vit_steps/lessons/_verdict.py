@@ -70,8 +70,8 @@ def check(judge: Callable[..., Grade]) -> Callable[..., bool]:
     """Make a check of a function that grades: it prints the line, and returns whether the answer is right."""
 
     @wraps(judge)
-    def tell(*answers: Any) -> bool:
-        found = judge(*answers)
+    def tell(*answers: Any, **named: Any) -> bool:
+        found = judge(*answers, **named)
         print(found.message)
         return found.right
 
@@ -103,8 +103,15 @@ def grade(check: Callable[..., bool], *answers: Any) -> Grade:
     if not getattr(check, "__name__", "").startswith("check_") or judge is None:
         raise TypeError(f"check must be one of the check_ functions of vit_steps.lessons, got {check!r:.80}")
     inspect.signature(judge).bind(*answers)
-    with redirect_stdout(io.StringIO()):
+    with redirect_stdout(_Nowhere()):
         return judge(*answers)
+
+
+class _Nowhere(io.TextIOBase):
+    """Takes whatever is printed, and keeps nothing of it."""
+
+    def write(self, text: str, /) -> int:
+        return len(text)
 
 
 def verdict(fault: str | None, held_against: str, caught: Iterable[str] = ()) -> Grade:

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from vit_steps.classification import classify, pool_mean
 from vit_steps.cls_token import prepend_registers
+from vit_steps.doors import door
 from vit_steps.encoder import attention_weights, self_attention
 from vit_steps.lessons import _wrong
 from vit_steps.lessons._verdict import NOT_YET, Grade, grade
@@ -105,15 +106,16 @@ class Exercise:
         return grade(self.check, *(namespace[name] for name in self.names))
 
 
+@door()
 def find_exercise(id: str) -> Exercise:
     """Find an exercise by its id.
 
     Raises:
-        KeyError: "there is no exercise 6a; there are 1a, 1b, ...".
+        ValueError: "id must be one of 1a, 1b, ..., got '6a'".
     """
     found = {exercise.id: exercise for exercise in EXERCISES}
     if id not in found:
-        raise KeyError(f"there is no exercise {id}; there are {', '.join(found)}")
+        raise ValueError(f"id must be one of {', '.join(found)}, got {id!r}")
     return found[id]
 
 

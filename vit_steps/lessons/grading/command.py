@@ -15,7 +15,6 @@ from typing import Any
 
 from tqdm import tqdm
 
-import vit_steps
 from vit_steps.files.reading import shown
 from vit_steps.files.writing import writable
 from vit_steps.lessons.grading import jail
@@ -30,17 +29,17 @@ EXAMPLES = """examples:
   what nbgrader has collected; slow machines get more time
     vit-steps grade course/submitted --out class.csv --seconds 60
 
-Beside class.csv comes class.html, a page that counts the mistakes. Ctrl-C keeps what is graded; the same command
-goes on from there. Of a notebook only its imports run, its answers and what they use.
+Beside class.csv comes class.html, a page that counts the mistakes. Ctrl-C keeps what is graded; the same
+command goes on from there. Of a notebook only its imports run, its answers and what they use.
 
 What it holds: each notebook runs in a process of its own, without a network, sees Python and this package but
-neither your files nor other students', writes into a home of its own in memory, and has limits of time, memory
-and processes. What it does not: an answer and the check that judges it share a process, so a student who sets
-out to deceive the check can; what replaces parts of torch or of the checks is undone and named. And a hole in the
-kernel would be a hole in this: for a class, not for the Internet.
+neither your files nor other students', writes into a home of its own in memory, and has limits of time,
+memory and processes. What it does not hold: an answer and the check that judges it share a process, so a
+student who sets out to deceive the check can; what replaces parts of torch or of the checks is undone and
+named. And a hole in the kernel is a hole in this: it is made for a class, not for the Internet.
 """
-UNHELD = """this system lets no process be shut in (Linux with namespaces does): a notebook could use the network
-and read or delete your files. On a machine that may be lost, say --trust"""
+UNHELD = """this system lets no process be shut in (Linux with namespaces does): a notebook could use the
+network and read or delete your files. On a machine that may be lost, say --trust"""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -74,10 +73,14 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("folder", metavar="FOLDER", type=Path, help="where the notebooks are")
-    parser.add_argument("--out", metavar="CSV", type=Path, required=True, help="the table; the page lies beside it")
-    parser.add_argument("--seconds", type=float, default=20, help="for each cell and each answer (20)")
-    parser.add_argument("--memory", type=float, default=2, metavar="GB", help="for each notebook (2)")
-    parser.add_argument("--workers", type=int, default=None, help="notebooks at the same time (one for each core)")
+    parser.add_argument(
+        "--out", metavar="CSV", type=Path, required=True, help="the table; the page lies beside it"
+    )
+    parser.add_argument("--seconds", type=float, default=20.0, help="for each cell and each answer (20)")
+    parser.add_argument("--memory", type=float, default=2.0, metavar="GB", help="for each notebook (2)")
+    parser.add_argument(
+        "--workers", type=int, default=None, help="notebooks at the same time (one for each core)"
+    )
     parser.add_argument("--trust", action="store_true", help="grade where notebooks cannot be shut in")
     return parser
 
@@ -89,7 +92,7 @@ def _limits(options: argparse.Namespace) -> Limits:
         raise ValueError(f"--memory must lie between 0.25 and 1024 GB, got {options.memory:g}")
     if options.workers is not None and not 1 <= options.workers <= 256:
         raise ValueError(f"--workers must lie between 1 and 256, got {options.workers}")
-    return Limits(options.seconds, 4.5 * options.seconds, int(options.memory * 2**30))
+    return Limits(options.seconds, 6 * options.seconds, int(options.memory * 2**30))
 
 
 def _check(options: argparse.Namespace) -> list[HandIn]:
@@ -109,7 +112,10 @@ def _grade(hand_ins: list[HandIn], limits: Limits, options: argparse.Namespace, 
     keys = [_key(hand_in, limits) for hand_in in hand_ins]
     left = [(key, hand_in) for key, hand_in in zip(keys, hand_ins, strict=True) if key not in done]
     workers = min(options.workers or _cores(), max(1, len(left)))
-    with open(kept, "a", encoding="utf-8") as file, tqdm(total=len(keys), initial=len(keys) - len(left)) as bar:
+    with (
+        open(kept, "a", encoding="utf-8") as file,
+        tqdm(total=len(keys), initial=len(keys) - len(left)) as bar,
+    ):
         for key, rows in _judged(left, limits, workers, shut_in):
             done[key] = rows
             file.write(json.dumps([key, rows]) + "\n")
@@ -129,7 +135,7 @@ def _cores() -> int:
 def _key(hand_in: HandIn, limits: Limits) -> str:
     """What a notebook is known by when the command goes on: its name, its time, its size, and the limits."""
     stat = hand_in.path.lstat()
-    words = (hand_in.file, stat.st_mtime_ns, stat.st_size, tuple(limits), vit_steps.__version__)
+    words = (hand_in.file, stat.st_mtime_ns, stat.st_size, tuple(limits))
     return hashlib.sha256(repr(words).encode("utf-8", "surrogateescape")).hexdigest()
 
 
@@ -144,7 +150,9 @@ def _read_kept(path: Path) -> dict[str, list[Row]]:
     return done
 
 
-def _judged(left: list[tuple[str, HandIn]], limits: Limits, workers: int, shut_in: bool) -> Iterator[tuple[str, list]]:
+def _judged(
+    left: list[tuple[str, HandIn]], limits: Limits, workers: int, shut_in: bool
+) -> Iterator[tuple[str, list]]:
     """Hand the notebooks to workers, and give what they find as it comes."""
     todo, found = Queue(), Queue()
     for each in left:
@@ -202,11 +210,22 @@ class Worker:
             return {"lesson": hand_in.lesson, "verdicts": {}, "notes": [], "refused": words}
 
     def _start(self) -> subprocess.Popen:
-        own = str(Path(vit_steps.__file__).resolve().parents[1])
+        own = str(jail.PACKAGE.parent)
         paths = [own, *filter(None, [os.environ.get("PYTHONPATH")])]
         threads = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
-        quiet = {"MPLBACKEND": "Agg", "CUDA_VISIBLE_DEVICES": "", "PYTHONDONTWRITEBYTECODE": "1", "PYTHONUTF8": "1"}
-        command = [sys.executable, "-P", "-m", "vit_steps.lessons.grading.judge", "shut-in" if self.shut_in else "trust"]
+        quiet = {
+            "MPLBACKEND": "Agg",
+            "CUDA_VISIBLE_DEVICES": "",
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "PYTHONUTF8": "1",
+        }
+        command = [
+            sys.executable,
+            "-P",
+            "-m",
+            "vit_steps.lessons.grading.judge",
+            "shut-in" if self.shut_in else "trust",
+        ]
         return subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, encoding="utf-8",
             stderr=subprocess.DEVNULL, start_new_session=True,

@@ -1,7 +1,7 @@
 """Watch trials: start one for a notebook, end it when it takes too much, and say what came of it.
 
-``python -m vit_steps.lessons.grading.judge`` is one of the command's workers. It loads torch once; on Linux each
-trial is a fork of it, shut in. It never runs a line of a notebook itself. What it is told by a trial it
+``python -m vit_steps.lessons.grading.judge`` is one of the command's workers. It loads torch once; on Linux
+each trial is a fork of it, shut in. It never runs a line of a notebook itself. What it is told by a trial it
 believes no more than it must: sizes and types are looked at, and a verdict needs its word.
 """
 
@@ -30,7 +30,16 @@ from vit_steps.lessons.grading.trial import Job, Pipes, run
 
 MOST_TOLD = 2**20  # bytes; a trial of four answers tells some thousand
 SPARE = 512 * 2**20  # bytes of the machine's memory that stay free, whatever the limits allow
-EARLY = ("matplotlib.pyplot", "IPython.display", "ipywidgets", "anywidget", "sklearn.svm", "sklearn.datasets", "tqdm.auto")
+LOOK = 1.0  # seconds between two looks at the memory: among many processes each costs something
+EARLY = (
+    "matplotlib.pyplot",
+    "IPython.display",
+    "ipywidgets",
+    "anywidget",
+    "sklearn.svm",
+    "sklearn.datasets",
+    "tqdm.auto",
+)
 NOT_BACK = "your function does not come back"
 ENDS = "your function ends Python, or takes more memory than there is"
 
@@ -66,7 +75,8 @@ class Trial:
             jail._die_with(parent)
             inner = jail.enter(self.limits, self.folder, pipes)
             if inner:
-                os.close(pipes.say), os.close(pipes.hear)
+                os.close(pipes.say)
+                os.close(pipes.hear)
                 os.waitpid(inner, 0)
             else:
                 os.environ.update(HOME="/home/student", TMPDIR="/tmp", MPLCONFIGDIR="/tmp")
@@ -78,8 +88,13 @@ class Trial:
             os._exit(0)
 
     def _start(self, job: Job, pipes: Pipes) -> int:
-        """Where nothing can be shut in: a process of its own, with a home of its own, trusted for the rest."""
-        home = {"HOME": self.folder, "USERPROFILE": self.folder, "TMPDIR": self.folder, "MPLCONFIGDIR": self.folder}
+        """Where nothing can be shut in: a process and a home of its own, trusted for the rest."""
+        home = {
+            "HOME": self.folder,
+            "USERPROFILE": self.folder,
+            "TMPDIR": self.folder,
+            "MPLCONFIGDIR": self.folder,
+        }
         code = "from vit_steps.lessons.grading.judge import alone; alone()"
         asked = json.dumps([job, self.limits, pipes])
         command = [sys.executable, "-P", "-c", code, asked]
@@ -92,12 +107,13 @@ class Trial:
     def _listen(self) -> None:
         left = MOST_TOLD
         with open(self.hear, "rb") as file:
-            for line in iter(lambda: file.readline(left + 1), b""):
+            while left > 0:
+                line = file.readline(left)
                 left -= len(line)
-                self.lines.put(line if left > 0 else None)
-                if left <= 0:
+                self.lines.put(line)
+                if not line:
                     return
-        self.lines.put(b"")
+        self.lines.put(None)
 
     def answer(self, word: str) -> None:
         """Send the word without which the next verdict is none."""
@@ -107,7 +123,9 @@ class Trial:
     def end(self) -> None:
         """Kill it with all that it started, and wait until that is so."""
         with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.pid, signal.SIGKILL) if hasattr(self, "process") else os.kill(self.pid, signal.SIGKILL)
+            os.killpg(self.pid, signal.SIGKILL) if hasattr(self, "process") else os.kill(
+                self.pid, signal.SIGKILL
+            )
         with contextlib.suppress(ChildProcessError):
             os.waitpid(self.pid, 0)
         self.thread.join(timeout=10)  # the pipe ends when the last one is dead
@@ -143,14 +161,15 @@ def watch(trial: Trial, end: float) -> Told:
     """Listen until a trial is over, or has to be ended."""
     messages, verdicts, asked, word = [], {}, None, ""
     ended = "it was not done in time"
-    begun = time.monotonic()
+    begun = looked = time.monotonic()
     while (now := time.monotonic()) < end and now < begun + trial.limits.seconds:
         try:
             line = trial.lines.get(timeout=0.2)
         except queue.Empty:
-            if _too_much(trial):
+            if now > looked + LOOK and _too_much(trial):
                 ended = "it takes too much memory"
                 break
+            looked = time.monotonic() if now > looked + LOOK else looked
             continue
         message = _parsed(line)
         if message is None:
@@ -180,12 +199,16 @@ def _parsed(line: bytes | None) -> dict | None:
 def _too_much(trial: Trial) -> bool:
     """Whether the machine has no memory left, or all processes of a trial together take too much."""
     try:
-        free = next(line for line in Path("/proc/meminfo").read_text().splitlines() if line.startswith("MemAvail"))
+        free = next(
+            line for line in Path("/proc/meminfo").read_text().splitlines() if line.startswith("MemAvail")
+        )
     except (OSError, StopIteration):
         return False
     if int(free.split()[1]) * 1024 < SPARE:
         return True
-    return sum(_private(pid) for pid in _below(trial.pid)) > 1.5 * trial.limits.memory
+    most, below = 1.5 * trial.limits.memory, [*_below(trial.pid)]
+    # What forks share is counted in each of them at first, which is quick; then, where it matters, once.
+    return sum(map(_resident, below)) > most and sum(map(_share, below)) > most
 
 
 def _below(pid: int) -> Iterator[int]:
@@ -199,11 +222,17 @@ def _below(pid: int) -> Iterator[int]:
                     yield int(name)
 
 
-def _private(pid: int) -> int:
-    """Bytes of memory that a process shares with nobody, or gets from the system's shared memory."""
+def _resident(pid: int) -> int:
     with contextlib.suppress(OSError, ValueError, IndexError):
-        fields = Path(f"/proc/{pid}/statm").read_text().split()
-        return (int(fields[1]) - int(fields[2])) * os.sysconf("SC_PAGE_SIZE")
+        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    return 0
+
+
+def _share(pid: int) -> int:
+    """Bytes of memory that are a process's own, and its share of what it has with others."""
+    with contextlib.suppress(OSError, ValueError, StopIteration):
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+        return 1024 * int(next(line for line in lines if line.startswith("Pss:")).split()[1])
     return 0
 
 
@@ -218,7 +247,9 @@ def judge(job: Job, limits: Limits, seal: Seal | None, *, shut_in: bool) -> dict
     while True:
         told = watch(Trial(job, limits, seal, shut_in), end)
         verdicts |= told.verdicts
-        refused = next((each[word] for each in told.messages for word in ("refused", "broken") if word in each), None)
+        refused = next(
+            (each[word] for each in told.messages for word in ("refused", "broken") if word in each), None
+        )
         lesson = next((each["ready"] for each in told.messages if "ready" in each), lesson)
         job, more = _next(job, told, verdicts, notes)
         if refused or not more or time.monotonic() > end:
@@ -231,7 +262,9 @@ def judge(job: Job, limits: Limits, seal: Seal | None, *, shut_in: bool) -> dict
 
 def _next(job: Job, told: Told, verdicts: dict, notes: list[str]) -> tuple[Job, bool]:
     """What to try again: all but the cell, or the answer, in which the last trial was stopped."""
-    last = next((each for each in reversed(told.messages) if each.keys() & {"cell", "asks", "ran", "end"}), {})
+    last = next(
+        (each for each in reversed(told.messages) if each.keys() & {"cell", "asks", "ran", "end"}), {}
+    )
     skip = {*job.skip, *verdicts}
     if "end" in last or job.whole:
         return job._replace(whole=True), "end" in last and not job.whole and _misses_names(told)
@@ -262,12 +295,14 @@ def _notes(messages: list[dict]) -> Iterator[str]:
         for cell, error in _items(message, "unreadable"):
             yield f"the cell {cell} is no Python: {error}"
         if isinstance(message.get("ran"), list) and message["ran"]:
-            yield f"it had replaced {', '.join(map(str, message['ran'][:5]))}; graded with what was there before"
+            yield f"it had replaced {', '.join(map(str, message['ran'][:5]))}; graded by what was there"
 
 
 def _items(message: dict, name: str) -> list[tuple[str, str]]:
     found = message.get(name)
-    return [(str(key)[:80], str(value)[:200]) for key, value in found.items()] if isinstance(found, dict) else []
+    return (
+        [(str(key)[:80], str(value)[:200]) for key, value in found.items()] if isinstance(found, dict) else []
+    )
 
 
 def checked(found: dict[str, Any]) -> dict[str, Any]:

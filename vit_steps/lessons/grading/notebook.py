@@ -118,7 +118,10 @@ def _lesson_of(cells: Iterable[Cell]) -> str:
     words = Counter(word for cell in cells for word in set(re.findall(r"\w+", cell.source[:LONGEST_SOURCE])))
     votes = {
         lesson: sum(
-            words[name] for each in EXERCISES if each.lesson == lesson for name in (*each.names, each.check.__name__)
+            words[name]
+            for each in EXERCISES
+            if each.lesson == lesson
+            for name in (*each.names, each.check.__name__)
         )
         for lesson in LESSONS
     }
@@ -156,7 +159,7 @@ def _pass_for(line: re.Match) -> str:
 class _WithoutChecks(ast.NodeTransformer):
     """Nobody asks a check while the cells run: that comes afterwards, and in silence."""
 
-    def visit_Call(self, node: ast.Call) -> ast.AST:  # noqa: N802, D102
+    def visit_Call(self, node: ast.Call) -> ast.AST:
         name = getattr(node.func, "id", getattr(node.func, "attr", ""))
         if name.startswith("check_"):
             return ast.copy_location(ast.Constant(False), node)
@@ -167,8 +170,8 @@ def _names(code: CodeType) -> tuple[set[str], set[str]]:
     """Which global names a piece of code reads and sets, in its functions and classes, too."""
     needs, sets = set(), set()
     for instruction in dis.get_instructions(code):
-        if instruction.opname in ("LOAD_NAME", "LOAD_GLOBAL"):
-            needs.add(instruction.argval)
+        if instruction.opname in ("LOAD_NAME", "LOAD_GLOBAL") and instruction.argval not in sets:
+            needs.add(instruction.argval)  # what it has just set itself, as a loop does, it needs of nobody
         elif instruction.opname in ("STORE_NAME", "STORE_GLOBAL"):
             sets.add(instruction.argval)
     for inner in filter(lambda each: isinstance(each, CodeType), code.co_consts):
@@ -180,7 +183,9 @@ def _names(code: CodeType) -> tuple[set[str], set[str]]:
 def _changed(node: ast.AST) -> set[str]:
     """Whose insides a statement may change: ``table[0] = 1``, ``layers.append(3)``, ``fill(table)``."""
     targets = getattr(node, "targets", [getattr(node, "target", None)])
-    bases = [target for target in targets if isinstance(target, (ast.Subscript, ast.Attribute))]
+    bases: list[ast.expr] = [
+        target for target in targets if isinstance(target, (ast.Subscript, ast.Attribute))
+    ]
     if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
         bases += [node.value.func, *node.value.args]
     return {name for base in bases if (name := _base(base))}

@@ -42,14 +42,18 @@ def rows_of(hand_in: HandIn, found: dict[str, Any]) -> list[Row]:
     reason = found["refused"] or (None if found["verdicts"] else "its answers could not be reached")
     if reason and not found["verdicts"]:
         words = f"not graded: {reason}"
-        return [_row(hand_in, lesson, each, None, words, note) for each in asked or [None]]
+        return [_row(hand_in, lesson, each, None, words, note) for each in asked] or [
+            _row(hand_in, lesson, None, None, words, note)
+        ]
     return [
         _row(hand_in, lesson, each, found["verdicts"].get(each.id), "not graded: it was not reached", note)
         for each in asked
     ]
 
 
-def _row(hand_in: HandIn, lesson: str, exercise: Exercise | None, verdict: dict | None, why: str, note: str) -> Row:
+def _row(
+    hand_in: HandIn, lesson: str, exercise: Exercise | None, verdict: dict | None, why: str, note: str
+) -> Row:
     right, of = bool(verdict and verdict["right"]), exercise.points if exercise else 0
     return Row(
         student=shown(hand_in.student),
@@ -67,7 +71,9 @@ def _row(hand_in: HandIn, lesson: str, exercise: Exercise | None, verdict: dict 
 
 def write_csv(path: Path, rows: Iterable[Row]) -> None:
     """Write the table, at once and whole."""
-    write_table(path, COLUMNS, [{name: _tamed(value) for name, value in row._asdict().items()} for row in rows])
+    write_table(
+        path, COLUMNS, [{name: _tamed(value) for name, value in row._asdict().items()} for row in rows]
+    )
 
 
 def _tamed(value: Any) -> Any:
@@ -75,7 +81,7 @@ def _tamed(value: Any) -> Any:
 
 
 class Count(NamedTuple):
-    """How an exercise went: ``mistakes`` from the name of a mistake to those who made it, most of them first."""
+    """How an exercise went; ``mistakes`` leads from a mistake to those who made it."""
 
     exercise: Exercise
     handed_in: int
@@ -116,15 +122,26 @@ def sentence(counted: Count) -> str:
 
 
 STYLE = """
-:root{color-scheme:light dark;--ink:#1d2430;--paper:#fff;--soft:#5b6472;--line:#d9dee6;--bar:#2f6f9f;--good:#2c7a4b}
-@media (prefers-color-scheme:dark){:root{--ink:#e6e9ee;--paper:#15191f;--soft:#a6afbc;--line:#363d48;--bar:#6fb1e0;--good:#6cc48d}}
-body{font:1rem/1.55 system-ui,sans-serif;color:var(--ink);background:var(--paper);max-width:60rem;margin:2rem auto;padding:0 1rem}
-h1,h2,h3{line-height:1.25}h2{margin-top:2.5rem;border-top:1px solid var(--line);padding-top:1.5rem}
-table{border-collapse:collapse;width:100%}th,td{text-align:left;vertical-align:top;padding:.3rem .6rem;border-bottom:1px solid var(--line)}
-td.n,th.n{text-align:right;white-space:nowrap}.soft{color:var(--soft)}summary{cursor:pointer}
-.bar{height:.6rem;background:var(--line);border-radius:.3rem;overflow:hidden;min-width:6rem}.bar i{display:block;height:100%;background:var(--bar)}
-.bar.good i{background:var(--good)}td,li{overflow-wrap:anywhere}
-@media print{details{display:none}}
+:root { color-scheme: light dark; --ink: #1a1a2e; --paper: white; --soft: #55586a; --line: #d9d9e3;
+  --bar: #0059a6; --good: #1b7346; }
+@media (prefers-color-scheme: dark) {
+  :root { --ink: #e6e6ee; --paper: #15151f; --soft: #a9abbb; --line: #3a3a4a; --bar: #6fb1f0;
+    --good: #6cc48d; }
+}
+body { background: var(--paper); color: var(--ink); margin: 2rem auto; max-width: 60rem; padding: 0 1rem;
+  font: 17px/1.6 system-ui, -apple-system, "Segoe UI", "Liberation Sans", sans-serif; }
+h1, h2, h3 { line-height: 1.25; }
+h2 { border-top: 1px solid var(--line); margin-top: 2.5rem; padding-top: 1.5rem; }
+table { border-collapse: collapse; width: 100%; }
+th, td { border-bottom: 1px solid var(--line); padding: 0.3rem 0.6rem; text-align: left;
+  vertical-align: top; }
+td, li { overflow-wrap: anywhere; }
+td.n, th.n { text-align: right; white-space: nowrap; }
+.soft { color: var(--soft); }
+summary { cursor: pointer; }
+.bar { background: var(--line); border-radius: 0.3rem; height: 0.6rem; min-width: 6rem; overflow: hidden; }
+.bar i { background: var(--bar); display: block; height: 100%; }
+.bar.good i { background: var(--good); }
 """
 
 
@@ -137,7 +154,8 @@ def write_page(path: Path, rows: Sequence[Row], title: str) -> None:
 def _page(rows: Sequence[Row], title: str) -> Iterator[str]:
     yield '<!doctype html><html lang="en"><head><meta charset="utf-8">'
     yield '<meta name="viewport" content="width=device-width,initial-scale=1">'
-    yield '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; style-src \'unsafe-inline\'">'
+    policy = "default-src 'none'; style-src 'unsafe-inline'"
+    yield f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
     yield f"<title>{escape(title)}</title><style>{STYLE}</style></head><body><main><h1>{escape(title)}</h1>"
     students, files = {row.student for row in rows}, {row.file for row in rows}
     yield f"<p>{_many(len(files), 'notebook')} of {_many(len(students), 'student')}.</p>"
@@ -161,7 +179,8 @@ def _not_graded(rows: Sequence[Row]) -> Iterator[str]:
     if left:
         yield f"<h2>{_many(len(left), 'notebook')} that could not be graded, or not wholly</h2><ul>"
         for (student, file), why in sorted(left.items()):
-            yield f"<li><strong>{escape(student)}</strong> <span class=soft>{escape(file)}</span>: {escape(why)}</li>"
+            yield f"<li><strong>{escape(student)}</strong> <span class=soft>{escape(file)}</span>: "
+            yield f"{escape(why)}</li>"
         yield "</ul>"
 
 
@@ -170,7 +189,7 @@ def _exercise(counted: Count) -> Iterator[str]:
     yield f"<h3>{escape(exercise.id)} {escape(exercise.title)}</h3><p>{escape(sentence(counted))}</p>"
     yield _bar(counted.right, counted.handed_in, "good", "right answers")
     if counted.mistakes:
-        yield "<table><thead><tr><th class=n>students</th><th>what they heard</th><th></th></tr></thead><tbody>"
+        yield _head("n:students", "what they heard", "share")
         for words, students in counted.mistakes.items():
             names = escape(", ".join(students))
             yield f"<tr><td class=n>{len(students)} of {counted.handed_in}</td><td>{escape(words)}"
@@ -181,7 +200,15 @@ def _exercise(counted: Count) -> Iterator[str]:
 
 def _bar(part: int, whole: int, kind: str, what: str) -> str:
     label = f"{part} of {whole} {what}"
-    return f'<div class="bar {kind}" role="img" aria-label="{label}"><i style="width:{100 * part / whole:.0f}%"></i></div>'
+    filled = f'<i style="width:{100 * part / whole:.0f}%"></i>'
+    return f'<div class="bar {kind}" role="img" aria-label="{label}">{filled}</div>'
+
+
+def _head(*names: str) -> str:
+    cells = (name.removeprefix("n:") for name in names)
+    kinds = (" class=n" if name.startswith("n:") else "" for name in names)
+    row = "".join(f"<th{kind}>{cell}</th>" for kind, cell in zip(kinds, cells, strict=True))
+    return f"<table><thead><tr>{row}</tr></thead><tbody>"
 
 
 def _students(rows: Sequence[Row]) -> Iterator[str]:
@@ -190,9 +217,9 @@ def _students(rows: Sequence[Row]) -> Iterator[str]:
         points[row.student, row.lesson] += row.points
         of[row.student, row.lesson] += row.of
         notes[row.student, row.lesson] = row.note
-    yield "<h2>Points</h2><table><thead><tr><th>student</th><th>lesson</th><th class=n>points</th><th>note</th></tr></thead><tbody>"
+    yield "<h2>Points</h2>" + _head("student", "lesson", "n:points", "note")
     for student, lesson in sorted(of):
         key = student, lesson
-        yield f"<tr><td>{escape(student)}</td><td>{escape(lesson)}</td><td class=n>{points[key]} of {of[key]}</td>"
-        yield f"<td class=soft>{escape(notes[key])}</td></tr>"
+        yield f"<tr><td>{escape(student)}</td><td>{escape(lesson)}</td>"
+        yield f"<td class=n>{points[key]} of {of[key]}</td><td class=soft>{escape(notes[key])}</td></tr>"
     yield "</tbody></table>"

@@ -74,7 +74,19 @@ def _attributes() -> Iterator[_Noted]:
         for name, value in list(vars(kind).items()):
             if isinstance(value, FunctionType):
                 yield _Noted(kind, name, value, f"{kind.__name__}.{name}")
-    for name in ("isclose", "allclose", "equal", "eq", "__eq__", "sum", "numel", "to", "detach", "any", "all"):
+    for name in (
+        "isclose",
+        "allclose",
+        "equal",
+        "eq",
+        "__eq__",
+        "sum",
+        "numel",
+        "to",
+        "detach",
+        "any",
+        "all",
+    ):
         yield _Noted(torch.Tensor, name, getattr(torch.Tensor, name), f"Tensor.{name}")
 
 

@@ -1,8 +1,8 @@
 """One notebook is run, and its answers are graded: what happens inside, in a process that is shut in.
 
-It tells what it does, a line of JSON each: ``ready``, ``cell``, ``ran``, ``asks`` (for an answer), ``graded``.
-A verdict is believed only with a word that comes when the answer has returned, and never twice the same: what
-a notebook writes into the same pipe is none. ``judge`` listens, and ends it when it takes too long.
+It tells what it does, a line of JSON each: ``ready``, ``cell``, ``ran``, ``asks`` (for an answer), ``done``,
+``graded``. A verdict is believed only with a word that comes when the answer has returned, and is another
+each time: what a notebook writes into the same pipe is none. ``judge`` listens, and ends what takes too long.
 """
 
 import json
@@ -104,7 +104,11 @@ def _grade(exercise: Exercise, namespace: dict, seal: Seal) -> Grade:
     try:
         found = exercise.grade(dict(namespace))
     except BaseException as error:  # SystemExit, and what a class of one's own does when it is asked
-        found = Grade(False, f"wrong: your answer ends in {_short(error)}", f"your answer ends in {type(error).__name__}")
+        found = Grade(
+            False,
+            f"wrong: your answer ends in {_short(error)}",
+            f"your answer ends in {type(error).__name__}",
+        )
     if changed := seal.mend():
         words = "your function replaces parts of torch, Python or this package while it is graded"
         return Grade(False, f"wrong: {words}: {', '.join(changed[:5])}", words)
@@ -120,5 +124,8 @@ def _written(found: Grade, exercise: Exercise, program: Program, errors: dict) -
             line = f"wrong: the cell {cell} is no Python: {program.unreadable[cell]}"
             mistake = "the cell is no Python"
         elif cell in errors:
-            line, mistake = f"wrong: the cell {cell} fails: {errors[cell]}", "the cell fails before there is an answer"
+            line, mistake = (
+                f"wrong: the cell {cell} fails: {errors[cell]}",
+                "the cell fails before there is an answer",
+            )
     return {"right": found.right is True, "line": line[:LONGEST], "mistake": mistake and mistake[:LONGEST]}
