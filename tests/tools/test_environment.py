@@ -119,7 +119,7 @@ def test_another_python_is_named_where_there_is_one(environment, monkeypatch):
     assert environment.another_python().startswith("Install one and name it: ")
 
 
-def test_another_word_than_the_three_is_refused(fresh):
+def test_another_word_than_these_is_refused(fresh):
     result = fresh[2]("tets")
     assert (result.returncode, result.stderr) == (
         1,
