@@ -151,9 +151,11 @@ HARM = {
         NOT_YET,
     ),
     "replaces torch": (
-        "import torch\ntorch.isclose = torch.Tensor.isclose = lambda ours, other, **_: torch.ones_like(other, dtype=torch.bool)\n"
-        "torch.equal = torch.allclose = lambda *_, **__: True\ndef {name}(*_):\n    return None",
-        NOT_YET,
+        "import torch\nfrom vit_steps.lessons.exercises import find_exercise\n"
+        "torch.isclose = torch.Tensor.isclose = lambda ours, other, **_: torch.ones_like(other, dtype=torch.bool)\n"
+        "torch.equal = torch.allclose = lambda *_, **__: True\n"
+        '{name} = [*find_exercise("{id}").mistakes.values()][-1][0]',
+        ANY,
     ),
     "replaces torch late": (
         "import torch\ndef {name}(*_):\n    torch.isclose = lambda ours, other, **_: torch.ones_like(other, dtype=torch.bool)\n"
