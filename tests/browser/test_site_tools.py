@@ -153,6 +153,18 @@ def test_a_lesson_s_notebook_is_there_as_it_is(visit, site):
         assert copy.read_bytes() == (ROOT / copy.relative_to(site)).read_bytes()
 
 
+def test_a_lesson_comes_for_the_class_and_for_its_teacher_too(visit, site):
+    page = visit("2_cls_token")
+    words = page.locator(".contents a[download]").all_inner_texts()
+    assert words == ["Notebook", "Without solutions", "For the teacher"]
+    answer = "tokens[:, num_prefix:].mean(dim=1)"
+    held = {
+        kind: (site / "editions" / kind / "2_cls_token.ipynb").read_text() for kind in ("student", "teacher")
+    }
+    assert answer not in held["student"]
+    assert answer in held["teacher"]
+
+
 # ---- API ----
 
 
