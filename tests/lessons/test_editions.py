@@ -296,7 +296,7 @@ def test_the_command_lays_an_edition_and_names_its_files(tmp_path, capsys):
         ),
         (["pupil", "1"], "argument EDITION: invalid choice: 'pupil'"),
         (["nbgrader", "real_vits"], "real_vits has no exercise for nbgrader to grade"),
-        (["student", "2", "--install", "-r x"], "address must be one line that begins with no dash"),
+        (["student", "2", "--install", "-r x"], "install must be one line that begins with no dash"),
         (["student", "2", "--branch", "b", "--repository", "x"], "repository must be an address"),
     ],
 )
