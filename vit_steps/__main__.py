@@ -27,6 +27,7 @@ WORDS = {
     "looking": Word("vit_steps.looking.__main__", "draw where a ViT looks on a photograph"),
     "lessons": Word("vit_steps.lessons.__main__", "make the lessons' editions for a class"),
     "grade": Word("vit_steps.lessons.grading.__main__", "grade the notebooks that a class hands in", "lab"),
+    "pack": Word("vit_steps.lessons.pack.__main__", "write a teacher's plans, questions and rubrics"),
     "doctor": Word("vit_steps.commands.doctor", "say what does not fit on this machine, and what to do"),
 }
 HELP = """usage: vit-steps WORD ...
