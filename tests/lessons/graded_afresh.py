@@ -1,6 +1,6 @@
 """Grade the solution, a mistake, a borrowed answer and none, of every exercise, as a grader's kernel does.
 
-A process of its own: the package is imported afresh each time, and the type checker of the tests is slow at it.
+A process of its own: the package is imported afresh each time, and the tests have a slow type checker.
 It prints what was said: {exercise: {"right": null, "mistake": ..., "borrowed": ..., "nothing": ...}}.
 """
 
