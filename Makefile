@@ -23,7 +23,7 @@ help:
 	@echo "make bench     time everything beside what else there is     (quarter of an hour)"
 	@echo "make coverage  which lines and branches tests and lessons never reach"
 	@echo "make mutants   break the code on purpose: do the tests see it?   (quarter of an hour)"
-	@echo "make graders   does a class get its marks from nbgrader and otter?     (ten minutes; fetches both)"
+	@echo "make graders   does a class get its marks from nbgrader and otter?     (half an hour; fetches both)"
 	@echo "make portable  would other processors print the same?        (half an hour)"
 	@echo "make lint      check the style of the code, notebooks included"
 	@echo "make clean     remove the environment, pages and slides, to start from nothing"

@@ -2,7 +2,10 @@
 
 import ast
 import json
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import nbformat
@@ -11,7 +14,6 @@ from filled_in import SOURCES, cut, exercises_of, solution
 from nbclient import NotebookClient
 
 from vit_steps.lessons.editions import command, make_edition, making
-from vit_steps.lessons.editions._graded import grading_function, grading_test
 from vit_steps.lessons.editions._lessons import TAGS, names_in, stub_of, tags
 from vit_steps.lessons.exercises import EXERCISES, LESSONS
 
@@ -235,28 +237,22 @@ def test_a_lesson_begins_with_doors_where_they_are_asked_for(tmp_path):
 # Grading, from inside a notebook
 
 
-@pytest.mark.usefixtures("doors_only")  # beartype takes the second copy of a class for another one
-@pytest.mark.parametrize("shape", ["nbgrader", "otter"])
-@each_exercise
-def test_an_answer_is_graded_whatever_the_notebook_did_to_the_package(exercise, shape, monkeypatch, tmp_path):
-    monkeypatch.chdir(tmp_path)  # what lies in the working directory is not what grades
-
-    def graded(namespace):
-        answers = [namespace.get(name) for name in exercise.names]
-        program = grading_test(exercise, "hold") if shape == "otter" else grading_function(exercise, "hold")
-        exec(program, namespace)
-        namespace["hold"](namespace if shape == "otter" else answers)
-
-    right = {}
-    exec(SOURCES[exercise.lesson].cell("imports")["source"], right)
-    exec(solution(exercise), right)
-    graded(right)
-    first = next(iter(exercise.mistakes))
-    wrong = [exercise.mistakes[first], exercise.borrowed, [None] * len(exercise.names)]
-    for answers in filter(None, wrong):
-        with pytest.raises(AssertionError, match=r"wrong: |not yet: "):
-            graded(dict(zip(exercise.names, answers, strict=True)))
-    graded(right)
+def test_an_answer_is_graded_by_a_package_that_is_imported_afresh(tmp_path):
+    here = Path(__file__)
+    paths = os.pathsep.join(map(str, (here.parents[2], here.parent, here.parents[1])))
+    # What lies in the working directory is not what grades.
+    run = subprocess.run(
+        [sys.executable, here.with_name("graded_afresh.py")],
+        **{"cwd": tmp_path, "env": os.environ | {"PYTHONPATH": paths}, "capture_output": True, "text": True},
+    )
+    found = json.loads(run.stdout.splitlines()[-1])
+    assert [*found] == [exercise.id for exercise in EXERCISES]
+    for exercise in EXERCISES:
+        said = found[exercise.id]
+        assert said["right"] is None
+        assert said["mistake"].startswith("wrong: ")
+        assert said["nothing"].startswith("not yet: ")
+        assert "borrowed" not in said or "write it yourself" in said["borrowed"]
 
 
 # Laying
