@@ -224,7 +224,8 @@ def _too_much(trial: Trial) -> bool:
         return False
     if int(free.split()[1]) * 1024 < SPARE:
         return True
-    most, below = 1.5 * trial.limits.memory, [*_below(trial.pid)]
+    # One that is not shut in shares its world with the whole machine: of it only its own memory is counted.
+    most, below = 1.5 * trial.limits.memory, [trial.pid] if trial.process else [*_below(trial.pid)]
     # What forks share is counted in each of them at first, which is quick; then, where it matters, once.
     return sum(map(_resident, below)) > most and sum(map(_share, below)) > most
 
@@ -274,6 +275,8 @@ def judge(job: Job, limits: Limits, seal: Seal | None, *, shut_in: bool) -> dict
             break
     if not refused and time.monotonic() > end and not told.verdicts:
         refused = f"it was not done within {limits.total:g} s"
+    elif not refused and not verdicts:
+        refused = told.ended or None
     notes += [note for note in _notes(told.messages) if note not in notes]
     return {"lesson": lesson, "verdicts": verdicts, "notes": notes, "refused": refused}
 
