@@ -32,7 +32,7 @@ from handed_in import (
 import vit_steps
 from vit_steps import lessons
 from vit_steps.lessons import _verdict, encoder
-from vit_steps.lessons.grading import command, jail, report
+from vit_steps.lessons.grading import command, jail, judge, report
 from vit_steps.lessons.grading.hand_ins import find_hand_ins
 from vit_steps.lessons.grading.jail import Limits
 from vit_steps.lessons.grading.notebook import read_program
@@ -406,3 +406,19 @@ def test_the_modules_of_the_room_can_be_imported_where_there_is_no_fork_and_no_l
         top = [node for node in ast.parse(source).body if isinstance(node, ast.Import)]
         assert not {alias.name for node in top for alias in node.names} & {"resource", "fcntl", "pwd"}
         importlib.import_module(f"vit_steps.lessons.grading.{name}")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_a_trial_that_is_not_shut_in_answers_for_its_own_memory_alone():
+    """It shares its world with the whole machine, as soon as it has a child."""
+    code = "import subprocess; subprocess.run(['sleep', '60'])"
+    child = subprocess.Popen([sys.executable, "-c", code], start_new_session=True)
+    try:
+        until(lambda: Path(f"/proc/{child.pid}/task/{child.pid}/children").read_text())
+        trial = judge.Trial.__new__(judge.Trial)
+        trial.pid, trial.process, trial.limits = child.pid, child, Limits(memory=2**28)
+        assert not judge._too_much(trial)
+        assert len([*judge._below(child.pid)]) > 2
+    finally:
+        os.killpg(child.pid, signal.SIGKILL)
+        child.wait()

@@ -10,6 +10,7 @@ import json
 import os
 import queue
 import secrets
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,7 +19,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple, NoReturn
 
 from vit_steps.files.reading import open_file
 from vit_steps.lessons.exercises import EXERCISES
@@ -56,53 +57,37 @@ class Trial:
     """A process that runs one notebook; ``messages`` come as they are told."""
 
     def __init__(self, job: Job, limits: Limits, seal: Seal | None, shut_in: bool):
-        (self.hear, say), (hear, self.say) = os.pipe(), os.pipe()
+        text = _read(job.path)
         self.limits, self.folder = limits, tempfile.mkdtemp(prefix="vit-steps-")
-        self.pid = self._fork(job, seal, Pipes(say, hear)) if shut_in else self._start(job, Pipes(say, hear))
-        os.close(say)
-        os.close(hear)
+        self.process = None if shut_in else self._start(job)
+        if self.process:
+            self.pid = self.process.pid
+            self.hear, self.say = _own(self.process.stdout), _own(self.process.stdin)
+        else:
+            self._fork(text, job, seal)
         self.lines: queue.Queue = queue.Queue()
         self.thread = threading.Thread(target=self._listen, daemon=True)
         self.thread.start()
 
-    def _fork(self, job: Job, seal: Seal, pipes: Pipes) -> int:
+    def _fork(self, text: bytes, job: Job, seal: Seal) -> None:
         """Fork twice: the first one changes its world, the second one is born into it."""
-        parent, text = os.getpid(), _read(job.path)
-        outer = os.fork()
-        if outer:
-            return outer
-        try:
-            jail._die_with(parent)
-            inner = jail.enter(self.limits, self.folder, pipes)
-            if inner:
-                os.close(pipes.say)
-                os.close(pipes.hear)
-                os.waitpid(inner, 0)
-            else:
-                os.environ.update(HOME="/home/student", TMPDIR="/tmp", MPLCONFIGDIR="/tmp")
-                run(text, job, seal, pipes)
-        except BaseException as error:
-            with contextlib.suppress(OSError):
-                os.write(pipes.say, (json.dumps({"broken": str(error)[:300]}) + "\n").encode())
-        finally:
-            os._exit(0)
+        (self.hear, say), (hear, self.say) = os.pipe(), os.pipe()
+        parent = os.getpid()
+        self.pid = os.fork()
+        if not self.pid:
+            _outer(parent, text, job, self.limits, self.folder, seal, Pipes(say, hear))
+        os.close(say)
+        os.close(hear)
 
-    def _start(self, job: Job, pipes: Pipes) -> int:
+    def _start(self, job: Job) -> subprocess.Popen:
         """Where nothing can be shut in: a process and a home of its own, trusted for the rest."""
-        home = {
-            "HOME": self.folder,
-            "USERPROFILE": self.folder,
-            "TMPDIR": self.folder,
-            "MPLCONFIGDIR": self.folder,
-        }
+        home = dict.fromkeys(("HOME", "USERPROFILE", "TMPDIR", "TEMP", "MPLCONFIGDIR"), self.folder)
         code = "from vit_steps.lessons.grading.judge import alone; alone()"
-        asked = json.dumps([job, self.limits, pipes])
-        command = [sys.executable, "-P", "-c", code, asked]
-        self.process = subprocess.Popen(
-            command, env={**os.environ, **home}, cwd=self.folder, pass_fds=pipes, start_new_session=True,
-            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        return subprocess.Popen(
+            [sys.executable, "-P", "-c", code, json.dumps([job, self.limits])],
+            env={**os.environ, **home}, cwd=self.folder, start_new_session=True,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
         )  # fmt: skip
-        return self.process.pid
 
     def _listen(self) -> None:
         left = MOST_TOLD
@@ -123,21 +108,47 @@ class Trial:
     def end(self) -> None:
         """Kill it with all that it started, and wait until that is so."""
         with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.pid, signal.SIGKILL) if hasattr(self, "process") else os.kill(
-                self.pid, signal.SIGKILL
-            )
-        with contextlib.suppress(ChildProcessError):
-            os.waitpid(self.pid, 0)
+            if not self.process:
+                os.kill(self.pid, signal.SIGKILL)
+            elif hasattr(os, "killpg"):
+                os.killpg(self.pid, signal.SIGKILL)
+            else:
+                self.process.kill()
+        self.process.wait() if self.process else os.waitpid(self.pid, 0)
         self.thread.join(timeout=10)  # the pipe ends when the last one is dead
         os.close(self.say)
-        with contextlib.suppress(OSError):
-            _remove(self.folder)
+        shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def _remove(folder: str) -> None:
-    import shutil
+def _own(stream: IO) -> int:
+    """A descriptor of our own, which nobody else closes."""
+    with stream:
+        return os.dup(stream.fileno())
 
-    shutil.rmtree(folder, ignore_errors=True)
+
+def _outer(
+    parent: int, text: bytes, job: Job, limits: Limits, folder: str, seal: Seal, pipes: Pipes
+) -> NoReturn:
+    try:
+        jail._die_with(parent)
+        inner = jail.enter(limits, folder, pipes)
+        if inner:
+            os.close(pipes.say)
+            os.close(pipes.hear)
+            os.waitpid(inner, 0)
+        else:
+            os.environ.update(HOME="/home/student", TMPDIR="/tmp", MPLCONFIGDIR="/tmp")
+            run(text, job, seal, pipes)
+    except BaseException as error:
+        _tell_broken(pipes.say, error)
+    finally:
+        os._exit(0)
+
+
+def _tell_broken(say: int, error: BaseException) -> None:
+    words = str(error)[:300] or type(error).__name__
+    with contextlib.suppress(OSError):
+        os.write(say, (json.dumps({"broken": words}) + "\n").encode())
 
 
 def _read(path: str) -> bytes:
@@ -149,12 +160,19 @@ def _read(path: str) -> bytes:
 
 
 def alone() -> None:
-    """Run one trial in this process, which was started for it."""
-    job, limits, pipes = json.loads(sys.argv[-1])
-    job, limits, pipes = Job(*job), Limits(*limits), Pipes(*pipes)
-    with contextlib.suppress(ImportError):
-        jail.hold(limits._replace(processes=4096))
-    run(_read(job.path), job._replace(skip=tuple(job.skip)), Seal(), pipes)
+    """Run one trial in this process, which was started for it, and leave it."""
+    job, limits = json.loads(sys.argv[-1])
+    job, limits, pipes = Job(*job), Limits(*limits), Pipes(os.dup(1), os.dup(0))
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for standard in (0, 1):
+        os.dup2(nothing, standard)
+    try:
+        with contextlib.suppress(ImportError):
+            jail.hold(limits._replace(processes=4096))
+        run(_read(job.path), job._replace(skip=tuple(job.skip)), Seal(), pipes)
+    except BaseException as error:
+        _tell_broken(pipes.say, error)
+    os._exit(0)
 
 
 def watch(trial: Trial, end: float) -> Told:
@@ -206,7 +224,8 @@ def _too_much(trial: Trial) -> bool:
         return False
     if int(free.split()[1]) * 1024 < SPARE:
         return True
-    most, below = 1.5 * trial.limits.memory, [*_below(trial.pid)]
+    # One that is not shut in shares its world with the whole machine: of it only its own memory is counted.
+    most, below = 1.5 * trial.limits.memory, [trial.pid] if trial.process else [*_below(trial.pid)]
     # What forks share is counted in each of them at first, which is quick; then, where it matters, once.
     return sum(map(_resident, below)) > most and sum(map(_share, below)) > most
 
@@ -256,6 +275,8 @@ def judge(job: Job, limits: Limits, seal: Seal | None, *, shut_in: bool) -> dict
             break
     if not refused and time.monotonic() > end and not told.verdicts:
         refused = f"it was not done within {limits.total:g} s"
+    elif not refused and not verdicts:
+        refused = told.ended or None
     notes += [note for note in _notes(told.messages) if note not in notes]
     return {"lesson": lesson, "verdicts": verdicts, "notes": notes, "refused": refused}
 
