@@ -79,9 +79,7 @@ GRADING += tuple(f"report.{name}" for name in ("count", "rows_of", "sentence", "
 OF_PACK = "takes an exam that read_exam has read, or a notebook of ours"
 PACK = ("command.write_pack", "moodle.to_html", "moodle.to_moodle", "qti.to_qti", "qti.write_package")
 PACK += ("questions.parse_exam", "questions.sentence")
-PACK += tuple(
-    f"plan.{name}" for name in ("exercises_of", "lesson_path", "misconceptions", "sections", "share")
-)
+PACK += tuple(f"plan.{name}" for name in ("exercises_of", "misconceptions", "sections", "share"))
 PACK += tuple(f"plan.{name}" for name in ("write_plan", "write_questions"))
 RECORDS = ("exercises.Exercise", "grading.hand_ins.HandIn", "grading.jail.Limits", "grading.judge.Told")
 RECORDS += tuple(f"grading.notebook.{name}" for name in ("Cell", "Program", "Statement"))

@@ -26,7 +26,7 @@ WORDS = {
     "training": Word("vit_steps.training.__main__", "train a ViT on digits or on a folder of images"),
     "looking": Word("vit_steps.looking.__main__", "draw where a ViT looks on a photograph"),
     "lessons": Word("vit_steps.lessons.__main__", "make the lessons' editions for a class"),
-    "grade": Word("vit_steps.lessons.grading.__main__", "grade the notebooks that a class hands in", "lab"),
+    "grade": Word("vit_steps.lessons.grading.__main__", "grade the notebooks that a class hands in"),
     "pack": Word("vit_steps.lessons.pack.__main__", "write a teacher's plans, questions and rubrics"),
     "doctor": Word("vit_steps.commands.doctor", "say what does not fit on this machine, and what to do"),
 }

@@ -13,6 +13,7 @@ from torch import nn
 
 import vit_steps
 from vit_steps import ViT, attention_weights, image2emb_conv, image2patches, lessons, pool_mean
+from vit_steps.commands.where import find_lessons
 from vit_steps.lessons import encoder
 from vit_steps.lessons.exercises import EXERCISES, LESSONS, find_exercise
 from vit_steps.lessons.pack import command, moodle, plan
@@ -277,7 +278,7 @@ def test_a_file_that_says_too_little_is_refused(text, words):
 
 @each_lesson
 def test_a_plan_fills_ninety_minutes_and_names_every_section(lesson):
-    notebook = json.loads(plan.lesson_path(lesson).read_text(encoding="utf-8"))
+    notebook = json.loads((find_lessons() / f"{lesson}.ipynb").read_text(encoding="utf-8"))
     parts = plan.sections(notebook)
     assert sum(part.minutes for part in parts) == 45
     assert min(part.minutes for part in parts) >= 1

@@ -3,13 +3,12 @@
 import json
 import re
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
+from vit_steps.commands.where import find_lessons
 from vit_steps.lessons.exercises import EXERCISES, Exercise
 from vit_steps.lessons.pack.questions import Exam, sentence
 
-PACKAGE = Path(__file__).resolve().parents[2]
 SLIDES, EXERCISING = 45, 45  # minutes
 WORDS_A_MINUTE, LINES_A_MINUTE, MINUTES_A_FIGURE = 180, 20, 0.5  # as tools/reading_time.py counts
 FOLDED = re.compile(r"<details.*?</details>", flags=re.S)
@@ -23,18 +22,6 @@ class Section(NamedTuple):
 
     title: str
     minutes: int
-
-
-def lesson_path(lesson: str) -> Path:
-    """Where the notebook of a lesson lies: in what pip installed inside the package, in a checkout beside it.
-
-    Raises:
-        FileNotFoundError: "the lessons are not in this installation".
-    """
-    for folder in (PACKAGE / "notebooks", PACKAGE.parent / "notebooks"):
-        if (folder / f"{lesson}.ipynb").is_file():
-            return folder / f"{lesson}.ipynb"
-    raise FileNotFoundError("the lessons are not in this installation")
 
 
 def sections(notebook: dict[str, Any], minutes: int = SLIDES) -> list[Section]:
@@ -98,7 +85,7 @@ def exercises_of(lesson: str) -> list[Exercise]:
 
 def write_plan(exam: Exam) -> str:
     """Write the plan, the misconceptions and the rubric of a lesson as Markdown."""
-    notebook = json.loads(lesson_path(exam.lesson).read_text(encoding="utf-8"))
+    notebook = json.loads((find_lessons() / f"{exam.lesson}.ipynb").read_text(encoding="utf-8"))
     parts = (_time(exam.lesson, notebook), _needs(exam), _misconceptions(exam.lesson), _rubric(exam))
     return "\n".join(line for part in parts for line in part)
 
