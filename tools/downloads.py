@@ -24,8 +24,9 @@ def downloads(lesson: Path) -> Iterator[Download]:
     """All that can be had of a lesson: its notebook, and what a class and its teacher get of it."""
     place = "/".join(lesson.parts[-2:] if lesson.parent.name == "beyond" else lesson.parts[-1:])
     yield Download("Notebook", f"notebooks/{place}", lesson.read_bytes())
-    for kind, words in EDITIONS.items() if lesson.parent.name != "beyond" else ():
-        yield Download(words, f"editions/{kind}/{place}", edition(kind)[place])
+    for kind, words in EDITIONS.items():
+        if place in edition(kind):
+            yield Download(words, f"editions/{kind}/{place}", edition(kind)[place])
 
 
 @cache

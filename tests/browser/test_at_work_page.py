@@ -36,6 +36,7 @@ STEPS = """
 CLIPPED = """
 () => [...document.querySelectorAll("h1, h2, main p, button, legend, canvas, .answer")]
   .filter((one) => one.checkVisibility() && !one.closest("#origin, .unseen"))
+  .filter((one) => getComputedStyle(one).clipPath === "none") // else it is for the ear alone
   .filter((one) => one.scrollWidth > one.clientWidth + 1 || one.getBoundingClientRect().right > innerWidth)
   .map((one) => one.id || one.textContent)
 """
