@@ -6,6 +6,7 @@ import importlib
 import json
 import sys
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -19,6 +20,12 @@ import hub_client  # noqa: E402
 import hub_memory  # noqa: E402
 
 RAN = hub_client.Ran
+
+
+def run(coroutine):
+    """Run it in a thread of its own: a browser test may have left a loop running in this one."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(asyncio.run, coroutine).result()
 
 
 @pytest.fixture
@@ -70,11 +77,11 @@ def test_the_recipe_lays_the_lessons_before_a_server_starts(monkeypatch, tmp_pat
     (tmp_path / "ann").mkdir()
     monkeypatch.setitem(names, "PYTHON", Path(sys.executable).parent)
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    asyncio.run(names["lay_lessons"](SimpleNamespace(user=SimpleNamespace(name="ann"))))
+    run(names["lay_lessons"](SimpleNamespace(user=SimpleNamespace(name="ann"))))
     assert (tmp_path / "ann" / "vit" / "1_patch_embedding.ipynb").exists()
     (tmp_path / "bob").touch()
     with pytest.raises(RuntimeError, match="could not be laid into"):
-        asyncio.run(names["lay_lessons"](SimpleNamespace(user=SimpleNamespace(name="bob"))))
+        run(names["lay_lessons"](SimpleNamespace(user=SimpleNamespace(name="bob"))))
 
 
 # ---- what measures it ----
@@ -144,10 +151,10 @@ def test_students_come_within_the_time_that_is_given(monkeypatch):
         asked.append((number, delay))
 
     monkeypatch.setattr(hub, "one_student", note)
-    asyncio.run(hub.one_class(None, 4, 300))
+    run(hub.one_class(None, 4, 300))
     assert asked == [(1, 0), (2, 100), (3, 200), (4, 300)]
     asked.clear()
-    asyncio.run(hub.one_class(None, 1, 300))
+    run(hub.one_class(None, 1, 300))
     assert asked == [(1, 0)]
 
 
@@ -195,11 +202,11 @@ REPLY, ERROR = (None, "execute_reply", {}), (None, "error", {})
 )
 def test_a_cell_ends_when_the_kernel_answered_and_is_idle(answers, failed):
     kernel = Kernel(*answers)
-    ran = asyncio.run(hub_client.run_cell(kernel, "lesson", "cell", "1"))
+    ran = run(hub_client.run_cell(kernel, "lesson", "cell", "1"))
     assert ran._replace(seconds=0) == RAN("lesson", "cell", 0, failed)
     assert list(kernel.said) == []  # it waited for both, in whichever order they came
 
 
 def test_a_kernel_that_is_gone_is_said():
     with pytest.raises(RuntimeError, match="lesson, cell: the kernel is gone"):
-        asyncio.run(hub_client.run_cell(Kernel(BUSY, None), "lesson", "cell", "1"))
+        run(hub_client.run_cell(Kernel(BUSY, None), "lesson", "cell", "1"))
