@@ -1,6 +1,7 @@
 """What every test stands on: shapes checked at run time, one thread a worker, timm importable."""
 
 import os
+import signal
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # two workers with two threads each get in each other's way
 os.environ.setdefault("MPLBACKEND", "agg")
@@ -10,6 +11,10 @@ import jaxtyping
 import pytest
 import torch
 import torchvision_stub  # noqa: F401
+
+# A shell's background job ignores Ctrl-C, and so would all that the tests start: but that is tested, too.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # The types in the signatures are checked while the tests run. Where a test asks what a door says about a
 # wrong type, it takes the fixture `doors_only`, or the type checker would answer in its place.
